@@ -1,0 +1,37 @@
+/*
+ * /dev/kvm: opened once per process, checked for what we need, and explained when it is missing or cannot run guests.
+ */
+#ifndef PV_VMM_KVM_H
+#define PV_VMM_KVM_H
+
+#include <stdbool.h>
+
+struct pv_err;
+
+enum pv_kvm_backend {
+	PV_KVM_HARDWARE, /* kvm_intel or kvm_amd */
+	PV_KVM_EMULATED, /* no hardware virtualization: kernels do not run, tiny payloads do */
+	PV_KVM_UNSURE,
+};
+
+struct pv_kvm {
+	int fd;
+	int vcpu_mmap_size;
+	unsigned max_vcpus;
+	bool has_immediate_exit;
+	bool has_user_msr;  /* KVM_CAP_X86_USER_SPACE_MSR and MSR filter */
+	bool has_xsave2;
+	enum pv_kvm_backend backend;
+};
+
+/*
+ * Opens and checks. Errors are one sentence with the fix: absent ("/dev/kvm: not there; load kvm_intel or kvm_amd, ..."), not permitted ("add
+ * yourself to the group kvm"), too old, or lacking a named capability. A KVM without hardware virtualization is no error here.
+ */
+int pv_kvm_open(struct pv_kvm *kvm, struct pv_err *err);
+void pv_kvm_close(struct pv_kvm *kvm);
+
+/* Fails with one sentence when guests' kernels cannot run here (PV_KVM_EMULATED). */
+int pv_kvm_require_hardware(const struct pv_kvm *kvm, struct pv_err *err);
+
+#endif
