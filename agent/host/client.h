@@ -1,0 +1,118 @@
+/*
+ * The host's end of the connection to a guest agent: many requests in flight on one stream, each answered by frames that carry its number.
+ * The stream comes from outside (`struct pv_agent_link`), so this layer knows no device. The agent may be hostile: every answer is checked,
+ * a violation of the protocol loses the connection and fails the calls, never the process.
+ *
+ * Calls are made on the script thread without the loop lock and block until the answer, their deadline, or the loss of the connection.
+ * Functions marked [locked] are for the owner of the stream and run under the loop lock, on any thread.
+ */
+#ifndef PV_AGENT_HOST_CLIENT_H
+#define PV_AGENT_HOST_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+struct pv_agent;
+struct pv_err;
+struct pv_loop;
+
+/* The guest's agent connects to this port of CID 2 as soon as it can serve. */
+#define PV_AGENT_PORT 1234
+
+/* The way to the guest. All [locked]. */
+struct pv_agent_link_ops {
+	/* Queues bytes; returns how many were taken. After a short answer the owner calls pv_agent_writable when there is room. */
+	size_t (*send)(void *ctx, const void *data, size_t len);
+	/* `len` received bytes were digested. */
+	void (*digested)(void *ctx, size_t len);
+	/* The client gives the connection up (protocol violation, or pv_agent_drop); nothing is called on this link afterwards. */
+	void (*close)(void *ctx);
+};
+
+int pv_agent_create(struct pv_agent **out, struct pv_loop *loop, struct pv_err *err);
+/* Outstanding calls must have ended. Closes the link. NULL is fine. */
+void pv_agent_destroy(struct pv_agent *agent);
+
+/* [locked] The guest's agent connected; the client says hello. Refused (false) while another link is up. */
+bool pv_agent_attach(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx);
+/* [locked] Bytes came, room came, the stream ended. */
+void pv_agent_receive(struct pv_agent *agent, const void *data, size_t len);
+void pv_agent_writable(struct pv_agent *agent);
+void pv_agent_closed(struct pv_agent *agent);
+
+/*
+ * [locked] Fails every outstanding and later call with `reason` (copied) until the next pv_agent_attach: the guest died, was paused, reset or shut
+ * down, or the test ran out of time. Closes the link when `close_link`.
+ */
+void pv_agent_drop(struct pv_agent *agent, const char *reason, bool close_link);
+
+/* [locked] True once the handshake is done and the link is up. Changes wake pv_loop_wait. */
+bool pv_agent_is_ready(const struct pv_agent *agent);
+/* [locked] Why a handshake failed ("agent speaks protocol 3, this provium speaks 1"), or NULL. */
+const char *pv_agent_refusal(const struct pv_agent *agent);
+/* [locked] Requests without final answer. */
+unsigned pv_agent_in_flight(const struct pv_agent *agent);
+
+/* --- operations --- */
+
+/* An error that the guest's kernel reported is PV_ERR_GUEST with its errno; text "<op> `<path>`: No such file or directory". */
+
+enum pv_agent_exit_kind {
+	PV_AGENT_EXITED,
+	PV_AGENT_SIGNALLED,
+	PV_AGENT_TIMED_OUT, /* the process group was killed; output so far is there */
+};
+
+struct pv_agent_exec {
+	const char *const *argv; /* argv[0] is looked up in PATH */
+	size_t argc;
+	const char *const *env; /* "K=V" strings, merged onto the agent's environment */
+	size_t env_count;
+	bool env_clear;
+	const char *cwd; /* or NULL */
+	const void *input; /* standard input; empty means end of file at once */
+	size_t input_len;
+	int64_t timeout_ns; /* in the guest; PV_CLOCK_NEVER for none */
+};
+
+struct pv_agent_exec_result {
+	enum pv_agent_exit_kind kind;
+	int code; /* exit code or signal number */
+	struct pv_bytes out;
+	struct pv_bytes err;
+};
+
+/* Runs a program and collects its output, of any size. A program that cannot be started is an error. The caller finishes the buffers. */
+int pv_agent_exec(struct pv_agent *agent, const struct pv_agent_exec *exec, struct pv_agent_exec_result *result, struct pv_err *err);
+
+/* Reads a whole file of any size, in chunks; works for /proc and /sys. Appends to `out`. */
+int pv_agent_read_file(struct pv_agent *agent, const char *path, struct pv_bytes *out, struct pv_err *err);
+
+/* Creates (0644) or truncates and writes, of any size, in chunks; `mode` is used on creation. */
+int pv_agent_write_file(struct pv_agent *agent, const char *path, const void *data, size_t len, unsigned mode, struct pv_err *err);
+
+enum pv_agent_entry_type {
+	PV_AGENT_FILE,
+	PV_AGENT_DIRECTORY,
+	PV_AGENT_SYMLINK,
+	PV_AGENT_FIFO,
+	PV_AGENT_SOCKET,
+	PV_AGENT_BLOCK_DEVICE,
+	PV_AGENT_CHAR_DEVICE,
+	PV_AGENT_OTHER,
+};
+/* "file", "directory", ... as the test language spells them. */
+const char *pv_agent_entry_name(enum pv_agent_entry_type type);
+
+struct pv_agent_stat {
+	uint64_t size;
+	int64_t mtime_ns;
+	unsigned perm; /* at most 07777 */
+	enum pv_agent_entry_type type;
+};
+int pv_agent_stat(struct pv_agent *agent, const char *path, bool follow_symlinks, struct pv_agent_stat *out, struct pv_err *err);
+
+#endif
