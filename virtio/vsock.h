@@ -1,6 +1,9 @@
 /*
  * Socket device (virtio 1.2, section 5.10), stream sockets only. Connections end inside the process: there is no host module, no host-wide
  * CID, and the host's end is a port object (virtio/stream_port.h). The credit rules of 5.10.6.3 are kept in both directions. Under the loop lock.
+ *
+ * Any pv_vsock_conn_* call may touch the rings and find that the driver broke them: all ports then get `closed` before the call returns, also the
+ * one that called. Otherwise `closed` runs inside a call only as pv_vsock_conn_shutdown says.
  */
 #ifndef PV_VIRTIO_VSOCK_H
 #define PV_VIRTIO_VSOCK_H
@@ -34,17 +37,24 @@ struct pv_virtio *pv_vsock_virtio(struct pv_vsock *vsock);
 int pv_vsock_listen(struct pv_vsock *vsock, uint32_t port,
     bool (*accept)(void *ctx, struct pv_vsock_conn *conn, const struct pv_stream_port_ops **ops, void **port_ctx), void *ctx);
 
-/* Host-initiated connection to the guest's `port`. `connected` or `closed` follows. Returns 0, -ENOTCONN when the driver is not up, -ENOMEM. */
+/*
+ * Host-initiated connection to the guest's `port`. `connected` or `closed` follows. Returns 0, -ENOTCONN when the driver is not up, -ENOSPC with
+ * PV_VSOCK_CONNS_MAX open, -ENOMEM; after an error no callback runs.
+ */
 int pv_vsock_connect(struct pv_vsock *vsock, uint32_t port, const struct pv_stream_port_ops *ops, void *ctx,
     struct pv_vsock_conn **out);
 
-/* Queues bytes to the guest; returns how many were taken (0..len). After a short answer `writable` is called when there is room again. */
+/*
+ * Queues bytes to the guest; returns how many were taken (0..len). After a short answer `writable` is called when there is room again. Works before
+ * `connected`, and from `accept` on. When the guest has announced that it receives no more, bytes are taken and dropped; after
+ * pv_vsock_conn_shutdown none are taken. Out of memory resets the connection (`closed` runs).
+ */
 size_t pv_vsock_conn_send(struct pv_vsock_conn *conn, const void *data, size_t len);
 
 /* The port has digested `len` received bytes. */
 void pv_vsock_conn_credit(struct pv_vsock_conn *conn, size_t len);
 
-/* The host will send no more; what was queued is still delivered. */
+/* The host will send no more; what was queued is still delivered. If the guest sends no more either, `closed` may run before this returns. */
 void pv_vsock_conn_shutdown(struct pv_vsock_conn *conn);
 
 /* Resets the connection at once; `closed` is not called, and `conn` is gone. */
