@@ -43,6 +43,7 @@ struct pv_queue {
 	const struct pv_gmem *mem;
 	bool event_idx; /* VIRTIO_F_EVENT_IDX was accepted */
 	bool indirect;	/* VIRTIO_F_INDIRECT_DESC was accepted */
+	bool quiet;	/* the device asked for no kicks; not part of a snapshot */
 	const char *broken; /* NULL, or which rule the driver broke */
 };
 
@@ -68,7 +69,8 @@ void pv_queue_reset(struct pv_queue *queue, uint16_t size);
 
 /*
  * Takes the next available chain. Returns 1 and the chain, 0 when there is none (or the queue is not ready), -EPROTO when the driver broke
- * the contract: `broken` says how, and every later call returns -EPROTO.
+ * the contract: `broken` says how, and every later call returns -EPROTO. The answer 0 also asks for a kick for the next chain, unless
+ * pv_queue_want_kicks switched kicks off.
  */
 int pv_queue_pop(struct pv_queue *queue, struct pv_chain *chain);
 
@@ -86,6 +88,13 @@ bool pv_queue_should_interrupt(struct pv_queue *queue);
  * one may have been added meanwhile.
  */
 void pv_queue_want_kicks(struct pv_queue *queue, bool on);
+
+/*
+ * A batch of at most `size` chains begins: asks to be kicked for the first chain beyond it, so that a device may stop after the batch and needs
+ * no look at what was added meanwhile. pv_virtio_kick does this for every kick; a device that starts to take chains for another reason, and
+ * caps its work, does it itself.
+ */
+void pv_queue_batch(struct pv_queue *queue);
 
 /* Number of chains that wait, without taking one (0 when broken or not ready). */
 unsigned pv_queue_waiting(struct pv_queue *queue);
