@@ -1,7 +1,8 @@
 /*
- * Device address spaces. Ranges are kept sorted by base and found by bisection; all comparisons use the last byte of a range instead of its
- * end, so that a range may reach the very top of the address space. Dispatched by vCPU threads, changed when the guest moves a BAR: all of
- * it under the loop lock.
+ * Device address spaces. Ranges are kept sorted by base and found by bisection; all comparisons use
+ * the last byte of a range instead of its end, so that a range may reach the very top of the
+ * address space. Dispatched by vCPU threads, changed when the guest moves a BAR: all of it under
+ * the loop lock.
  */
 #include "base/bus.h"
 
@@ -40,8 +41,8 @@ static const struct pv_bus_range *find(const struct pv_bus *bus, uint64_t addres
 	return range;
 }
 
-int pv_bus_add(struct pv_bus *bus, uint64_t base, uint64_t size, const struct pv_bus_ops *ops,
-    void *ctx)
+int pv_bus_add(
+    struct pv_bus *bus, uint64_t base, uint64_t size, const struct pv_bus_ops *ops, void *ctx)
 {
 	uint64_t last;
 	if (!ops || !ops->read || !ops->write)
@@ -58,10 +59,8 @@ int pv_bus_add(struct pv_bus *bus, uint64_t base, uint64_t size, const struct pv
 		return -EEXIST;
 	if (bus->count == PV_BUS_RANGES_MAX)
 		return -ENOSPC;
-	memmove(&bus->ranges[at + 1], &bus->ranges[at],
-	    (bus->count - at) * sizeof(bus->ranges[0]));
-	bus->ranges[at] =
-	    (struct pv_bus_range){.base = base, .size = size, .ops = ops, .ctx = ctx};
+	memmove(&bus->ranges[at + 1], &bus->ranges[at], (bus->count - at) * sizeof(bus->ranges[0]));
+	bus->ranges[at] = (struct pv_bus_range){.base = base, .size = size, .ops = ops, .ctx = ctx};
 	bus->count++;
 	return 0;
 }

@@ -1,6 +1,7 @@
 /*
- * The growable buffer behind messages, files in memory and streams. Capacity doubles, so that appending in small pieces costs linear time;
- * all sizes are checked for overflow because lengths may come from outside. No locking: a buffer belongs to whoever holds it.
+ * The growable buffer behind messages, files in memory and streams. Capacity doubles, so that
+ * appending in small pieces costs linear time; all sizes are checked for overflow because lengths
+ * may come from outside. No locking: a buffer belongs to whoever holds it.
  */
 #include "base/bytes.h"
 

@@ -1,5 +1,6 @@
 /*
- * The two host clocks that we use: the monotonic one for deadlines, the wall clock for what people read. Any thread.
+ * The two host clocks that we use: the monotonic one for deadlines, the wall clock for what people
+ * read. Any thread.
  */
 #include "base/clock.h"
 

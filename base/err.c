@@ -1,7 +1,8 @@
 /*
- * Error records. All text is formatted into a scratch array first and copied afterwards, so that the arguments may point into the
- * record itself (`pv_err_set(err, ..., "%s", err->text)`), and text that does not fit is cut between characters, because reports write it
- * into JSON and XML, which must be whole UTF-8. No state, any thread.
+ * Error records. All text is formatted into a scratch array first and copied afterwards, so that
+ * the arguments may point into the record itself (`pv_err_set(err, ..., "%s", err->text)`), and
+ * text that does not fit is cut between characters, because reports write it into JSON and XML,
+ * which must be whole UTF-8. No state, any thread.
  */
 #include "base/err.h"
 

@@ -1,6 +1,6 @@
 /*
- * Files and descriptors for every layer: whole transfers that survive signals, files into memory with a limit, and files that appear at once
- * or not at all. Nothing here keeps state; any thread.
+ * Files and descriptors for every layer: whole transfers that survive signals, files into memory
+ * with a limit, and files that appear at once or not at all. Nothing here keeps state; any thread.
  */
 #include "base/fd.h"
 
@@ -19,12 +19,15 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-#define SLURP_STEP    65536
+#define SLURP_STEP     65536
 #define TEMPNAME_TRIES 100
 
 void pv_fd_close(int *fd)
 {
-	/* Not retried on EINTR: Linux has released the number by then, and another thread may own it already. */
+	/*
+	 * Not retried on EINTR: Linux has released the number by then, and another thread may own
+	 * it already.
+	 */
 	if (*fd >= 0)
 		close(*fd);
 	*fd = -1;
@@ -91,8 +94,8 @@ int pv_fd_set_nonblocking(int fd)
 }
 
 /* Opens a regular file of at most `limit` bytes. Returns the descriptor or -errno. */
-static int open_regular(const char *what, const char *path, size_t limit, size_t *size,
-    struct pv_err *err)
+static int open_regular(
+    const char *what, const char *path, size_t limit, size_t *size, struct pv_err *err)
 {
 	/* O_NONBLOCK: a FIFO at the path must not hang us; it means nothing for regular files. */
 	int fd;
@@ -126,15 +129,18 @@ fail:
 	return status;
 }
 
-int pv_fd_slurp(const char *what, const char *path, size_t limit, struct pv_bytes *out,
-    struct pv_err *err)
+int pv_fd_slurp(
+    const char *what, const char *path, size_t limit, struct pv_bytes *out, struct pv_err *err)
 {
 	size_t size = 0, start = out->len;
 	int fd = open_regular(what, path, limit, &size, err);
 	if (fd < 0)
 		return fd;
 	int status = 0;
-	/* The file may grow while we read, and files of /proc say 0: the end is where read says so. One byte more shows it at once. */
+	/*
+	 * The file may grow while we read, and files of /proc say 0: the end is where read says so.
+	 * One byte more shows it at once.
+	 */
 	size_t step = size + 1;
 	for (;;) {
 		if (pv_bytes_reserve(out, step) < 0) {
@@ -171,7 +177,9 @@ static int open_beside(const char *path, mode_t mode, char *name, size_t size)
 			return -EIO;
 		if ((size_t)snprintf(name, size, "%s.%08x.tmp", path, salt) >= size)
 			return -ENAMETOOLONG;
-		/* Not mkostemp: this way the umask applies, as for any file that a command writes. */
+		/*
+		 * Not mkostemp: this way the umask applies, as for any file that a command writes.
+		 */
 		int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 		if (fd >= 0)
 			return fd;
@@ -195,8 +203,8 @@ static int make_parent(const char *path, struct pv_err *err)
 	return status;
 }
 
-int pv_fd_replace_file(const char *path, const void *data, size_t len, mode_t mode,
-    struct pv_err *err)
+int pv_fd_replace_file(
+    const char *path, const void *data, size_t len, mode_t mode, struct pv_err *err)
 {
 	char name[PATH_MAX];
 	int fd = open_beside(path, mode, name, sizeof(name));
@@ -208,7 +216,9 @@ int pv_fd_replace_file(const char *path, const void *data, size_t len, mode_t mo
 	}
 	if (fd < 0)
 		return pv_err_system(err, -fd, "cannot write `%s`", path);
-	/* No fsync: the promise is for concurrent readers and a killed writer, not for a power cut. */
+	/*
+	 * No fsync: the promise is for concurrent readers and a killed writer, not for a power cut.
+	 */
 	int status = pv_fd_write_all(fd, data, len);
 	if (close(fd) < 0 && status == 0)
 		status = -errno;
@@ -228,7 +238,10 @@ static int make_dir(const char *path)
 		return 0;
 	int code = errno;
 	struct stat info;
-	/* A read-only parent says EROFS or EACCES before EEXIST, so look rather than trust the code. */
+	/*
+	 * A read-only parent says EROFS or EACCES before EEXIST, so look rather than trust the
+	 * code.
+	 */
 	if (stat(path, &info) < 0)
 		return -code;
 	return S_ISDIR(info.st_mode) ? 0 : -ENOTDIR;

@@ -1,10 +1,12 @@
 /*
- * The framing of every stream of ours: a four-byte big-endian length, then that many bytes of msgpack. Written in place: pv_frame_begin
- * leaves room for the length, the payload is packed behind it, pv_frame_end fills the length in.
+ * The framing of every stream of ours: a four-byte big-endian length, then that many bytes of
+ * msgpack. Written in place: pv_frame_begin leaves room for the length, the payload is packed
+ * behind it, pv_frame_end fills the length in.
  *
- * The reader keeps what arrived in one buffer and gives out views into it. Memory follows the bytes that really came, not the announced
- * length, so a peer that announces much and sends nothing costs nothing. Used bytes are dropped when they are at least as many as those
- * behind them, which keeps the moving linear in what was received. No locking: a reader belongs to its stream.
+ * The reader keeps what arrived in one buffer and gives out views into it. Memory follows the bytes
+ * that really came, not the announced length, so a peer that announces much and sends nothing costs
+ * nothing. Used bytes are dropped when they are at least as many as those behind them, which keeps
+ * the moving linear in what was received. No locking: a reader belongs to its stream.
  */
 #include "base/frame.h"
 

@@ -1,7 +1,8 @@
 /*
- * The guest-physical memory map. A handful of regions, looked at in order: RAM below the PCI hole and RAM above 4 GiB are nearly always
- * all there is. The check works on offsets and remaining sizes, never on end addresses, so that no address or length that a guest can make
- * up wraps around. Constant once vCPUs run, hence no lock.
+ * The guest-physical memory map. A handful of regions, looked at in order: RAM below the PCI hole
+ * and RAM above 4 GiB are nearly always all there is. The check works on offsets and remaining
+ * sizes, never on end addresses, so that no address or length that a guest can make up wraps
+ * around. Constant once vCPUs run, hence no lock.
  */
 #include "base/gmem.h"
 

@@ -1,19 +1,24 @@
 /*
- * The event loop: one epoll set, one timerfd for the earliest of a heap of timers, one eventfd that ends a sleep.
+ * The event loop: one epoll set, one timerfd for the earliest of a heap of timers, one eventfd that
+ * ends a sleep.
  *
- * Who runs where: callbacks run on the loop thread under the loop lock. Any thread that holds the lock may add and remove watches and timers;
- * the kernel lets a sleeping epoll_wait notice a new descriptor by itself, and an earlier timer re-arms the timerfd at once. So nothing
- * polls, and an idle loop sleeps for ever.
+ * Who runs where: callbacks run on the loop thread under the loop lock. Any thread that holds the
+ * lock may add and remove watches and timers; the kernel lets a sleeping epoll_wait notice a new
+ * descriptor by itself, and an earlier timer re-arms the timerfd at once. So nothing polls, and an
+ * idle loop sleeps for ever.
  *
- * Stale events: epoll_wait fills its batch without the lock, so a watch may be removed (and its memory freed) when its event is already
- * fetched. Events therefore carry no pointers: they carry the descriptor and the generation of the watch, and `slots` says under the lock
- * whether that generation still lives. A descriptor closed and reused gets a new generation.
+ * Stale events: epoll_wait fills its batch without the lock, so a watch may be removed (and its
+ * memory freed) when its event is already fetched. Events therefore carry no pointers: they carry
+ * the descriptor and the generation of the watch, and `slots` says under the lock whether that
+ * generation still lives. A descriptor closed and reused gets a new generation.
  *
- * Fairness: a plain mutex lets the loop thread drop the lock and take it again before a sleeper that waits for it has woken up, for as long
- * as there is work. So the lock is a turnstile of two: whoever wants `lock` first takes `next` and keeps it while waiting. The loop
- * thread too passes `next` between callbacks, hence it stands behind the one who waits.
+ * Fairness: a plain mutex lets the loop thread drop the lock and take it again before a sleeper
+ * that waits for it has woken up, for as long as there is work. So the lock is a turnstile of two:
+ * whoever wants `lock` first takes `next` and keeps it while waiting. The loop thread too passes
+ * `next` between callbacks, hence it stands behind the one who waits.
  *
- * pv_loop_wait sleeps on a mutex of its own, so that it comes back through the turnstile as well. Order: next, lock, wait_lock.
+ * pv_loop_wait sleeps on a mutex of its own, so that it comes back through the turnstile as well.
+ * Order: next, lock, wait_lock.
  */
 #include "base/loop.h"
 
@@ -67,7 +72,8 @@ struct pv_loop {
 	unsigned slot_count;
 	uint32_t generation;
 
-	struct heap_entry *heap; /* binary heap; entry 0 is unused, so that index 0 means "not armed" */
+	/* Binary heap; entry 0 is unused, so that index 0 means "not armed". */
+	struct heap_entry *heap;
 	unsigned timer_count;
 	unsigned heap_capacity;
 	uint64_t order;
@@ -108,7 +114,10 @@ int pv_loop_wait(struct pv_loop *loop, int64_t deadline_ns)
 	};
 	pthread_mutex_lock(&loop->wait_lock);
 	uint64_t before = loop->wakes;
-	/* A wake needs the lock, so none can come between the caller's look at its condition and here. */
+	/*
+	 * A wake needs the lock, so none can come between the caller's look at its condition and
+	 * here.
+	 */
 	pv_loop_unlock(loop);
 	int code = 0;
 	while (loop->wakes == before && code == 0) {
@@ -167,8 +176,7 @@ int pv_loop_watch_add(struct pv_loop *loop, struct pv_loop_watch *watch, int fd,
 		    "cannot watch descriptor %d: it is watched already", fd);
 	if (++loop->generation == OWN_GENERATION)
 		loop->generation++;
-	struct epoll_event event = {
-	    .events = events, .data.u64 = event_key(fd, loop->generation)};
+	struct epoll_event event = {.events = events, .data.u64 = event_key(fd, loop->generation)};
 	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
 		return pv_err_system(err, errno, "cannot watch descriptor %d", fd);
 	*slot = (struct slot){.watch = watch, .generation = loop->generation};
@@ -183,9 +191,12 @@ void pv_loop_watch_set(struct pv_loop_watch *watch, uint32_t events)
 	if (!loop || watch->events == events)
 		return;
 	watch->events = events;
-	struct epoll_event event = {.events = events,
-	    .data.u64 = event_key(watch->fd, loop->slots[watch->fd].generation)};
-	/* Fails only when the descriptor was closed under us; then there is nothing to hear from it. */
+	struct epoll_event event = {
+	    .events = events, .data.u64 = event_key(watch->fd, loop->slots[watch->fd].generation)};
+	/*
+	 * Fails only when the descriptor was closed under us; then there is nothing to hear from
+	 * it.
+	 */
 	epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event);
 }
 
@@ -237,7 +248,10 @@ static void sift(struct pv_loop *loop, unsigned index)
 	place(loop, index, entry);
 }
 
-/* Makes timer_fd fire for the first timer. Firing too early only costs one more turn, so a deadline that moved away is left. */
+/*
+ * Makes timer_fd fire for the first timer. Firing too early only costs one more turn, so a deadline
+ * that moved away is left.
+ */
 static void arm(struct pv_loop *loop)
 {
 	if (loop->timer_count == 0)
@@ -246,12 +260,14 @@ static void arm(struct pv_loop *loop)
 	if (first >= loop->armed_ns)
 		return;
 	loop->armed_ns = first;
-	/* A zero time would disarm the clock: what is due already fires at 1 ns after boot, that is now. */
+	/*
+	 * A zero time would disarm the clock: what is due already fires at 1 ns after boot, that is
+	 * now.
+	 */
 	int64_t at = first > 0 ? first : 1;
-	struct itimerspec when = {.it_value = {
-	    .tv_sec = at / PV_CLOCK_SECOND,
-	    .tv_nsec = at % PV_CLOCK_SECOND,
-	}};
+	struct itimerspec when = {0};
+	when.it_value.tv_sec = at / PV_CLOCK_SECOND;
+	when.it_value.tv_nsec = at % PV_CLOCK_SECOND;
 	timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
@@ -283,7 +299,9 @@ int pv_loop_timer_set(struct pv_loop *loop, struct pv_loop_timer *timer, int64_t
 	timer->ctx = ctx;
 	loop->heap[timer->heap_index] = (struct heap_entry){.timer = timer, .order = loop->order++};
 	sift(loop, timer->heap_index);
-	/* The loop thread arms before it sleeps; when it sleeps already, this is the alarm clock. */
+	/*
+	 * The loop thread arms before it sleeps; when it sleeps already, this is the alarm clock.
+	 */
 	if (loop->asleep)
 		arm(loop);
 	return 0;
@@ -328,7 +346,10 @@ static void drain(int fd)
 		continue;
 }
 
-/* Delivers one fetched event, if its watch still lives and still wants it. Returns whether a callback ran. */
+/*
+ * Delivers one fetched event, if its watch still lives and still wants it. Returns whether a
+ * callback ran.
+ */
 static bool deliver(struct pv_loop *loop, const struct epoll_event *event)
 {
 	int fd = (int)(uint32_t)event->data.u64;
@@ -349,7 +370,10 @@ static bool deliver(struct pv_loop *loop, const struct epoll_event *event)
 	return true;
 }
 
-/* Fires what is due. One pass over as many timers as there were, so that a timer that re-arms itself at once cannot shut out the rest. */
+/*
+ * Fires what is due. One pass over as many timers as there were, so that a timer that re-arms
+ * itself at once cannot shut out the rest.
+ */
 static void fire_timers(struct pv_loop *loop)
 {
 	int64_t now = pv_clock_now();
@@ -365,7 +389,10 @@ static void fire_timers(struct pv_loop *loop)
 	}
 }
 
-/* Sleeps until something happens. Returns the number of events in `batch`. The lock is dropped meanwhile. */
+/*
+ * Sleeps until something happens. Returns the number of events in `batch`. The lock is dropped
+ * meanwhile.
+ */
 static int sleep_for_events(struct pv_loop *loop, struct epoll_event *batch)
 {
 	arm(loop);
@@ -412,7 +439,10 @@ int pv_loop_start(struct pv_loop *loop, struct pv_err *err)
 {
 	if (loop->has_thread)
 		return pv_err_set(err, PV_ERR_STATE, EBUSY, "the event loop runs already");
-	/* The new thread inherits the mask. Faults stay open: a blocked SIGSEGV kills without the report of the handler. */
+	/*
+	 * The new thread inherits the mask. Faults stay open: a blocked SIGSEGV kills without the
+	 * report of the handler.
+	 */
 	sigset_t blocked, before;
 	sigfillset(&blocked);
 	sigdelset(&blocked, SIGSEGV);
@@ -448,8 +478,7 @@ void pv_loop_stop(struct pv_loop *loop)
 /* Puts one of our own descriptors into the epoll set. Returns 0 or -errno. */
 static int add_own(struct pv_loop *loop, int fd)
 {
-	struct epoll_event event = {
-	    .events = EPOLLIN, .data.u64 = event_key(fd, OWN_GENERATION)};
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = event_key(fd, OWN_GENERATION)};
 	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 

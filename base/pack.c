@@ -1,12 +1,16 @@
 /*
- * msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md) by msgpack-c; no other file knows that library.
+ * msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md) by msgpack-c; no other file
+ * knows that library.
  *
- * Writing: a struct pv_pack is a thin front of the library's packer whose output goes to a byte buffer.
+ * Writing: a struct pv_pack is a thin front of the library's packer whose output goes to a byte
+ * buffer.
  *
- * Reading is in two steps because documents come from guests. First `scan` walks the whole document with a small stack of counters: it
- * allocates nothing, and it proves that every announced length and count is really there, that nesting is at most DEPTH_MAX and that the
- * document fills the input exactly. Only then the library builds its objects, whose number is now known to be at most the number of bytes.
- * A struct pv_val is the library's object under another name. No state; a document belongs to whoever parsed it, any thread may read it.
+ * Reading is in two steps because documents come from guests. First `scan` walks the whole document
+ * with a small stack of counters: it allocates nothing, and it proves that every announced length
+ * and count is really there, that nesting is at most DEPTH_MAX and that the document fills the
+ * input exactly. Only then the library builds its objects, whose number is now known to be at most
+ * the number of bytes. A struct pv_val is the library's object under another name. No state; a
+ * document belongs to whoever parsed it, any thread may read it.
  */
 #include "base/pack.h"
 
@@ -18,7 +22,9 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-/* Arrays and maps inside each other. The library's own stack is as deep (MSGPACK_EMBED_STACK_SIZE). */
+/*
+ * Arrays and maps inside each other. The library's own stack is as deep (MSGPACK_EMBED_STACK_SIZE).
+ */
 #define DEPTH_MAX 32
 
 struct pv_doc {
@@ -125,7 +131,10 @@ struct head {
 	bool valid;
 };
 
-/* Reads tag and length at `at`, `left` > 0 bytes before the end. See the format overview of the specification. */
+/*
+ * Reads tag and length at `at`, `left` > 0 bytes before the end. See the format overview of the
+ * specification.
+ */
 static struct head read_head(const uint8_t *at, size_t left)
 {
 	uint8_t tag = at[0];
@@ -196,12 +205,12 @@ static int scan(const uint8_t *data, size_t len, struct pv_err *err)
 		}
 		missing[depth]--;
 		if (at == len)
-			return pv_err_set(err, PV_ERR_INPUT, EBADMSG,
-			    "message: it is cut off at byte %zu", at);
+			return pv_err_set(
+			    err, PV_ERR_INPUT, EBADMSG, "message: it is cut off at byte %zu", at);
 		struct head head = read_head(data + at, len - at);
 		if (!head.valid)
-			return pv_err_set(err, PV_ERR_INPUT, EBADMSG,
-			    "message: broken value at byte %zu", at);
+			return pv_err_set(
+			    err, PV_ERR_INPUT, EBADMSG, "message: broken value at byte %zu", at);
 		size_t left = len - at - 1 - head.size_bytes;
 		if (head.body > left || head.children > left)
 			return pv_err_set(err, PV_ERR_INPUT, EBADMSG,

@@ -1,6 +1,7 @@
 /*
- * What people write for times and sizes. Parsed by hand in integers: no locale, no rounding surprises, and a definite answer for every
- * overflow. Durations saturate, because a very long wait is as good as for ever; sizes do not, because nobody can have them. Any thread.
+ * What people write for times and sizes. Parsed by hand in integers: no locale, no rounding
+ * surprises, and a definite answer for every overflow. Durations saturate, because a very long wait
+ * is as good as for ever; sizes do not, because nobody can have them. Any thread.
  */
 #include "base/units.h"
 
@@ -59,7 +60,10 @@ int pv_units_duration(const char *text, int64_t *out_ns)
 	uint64_t unit = duration_unit(at);
 	if (unit == 0)
 		return -EINVAL;
-	/* UINT64_MAX / 10 of the smallest unit is already beyond INT64_MAX nanoseconds, and the product of two 64-bit numbers fits 128. */
+	/*
+	 * UINT64_MAX / 10 of the smallest unit is already beyond INT64_MAX nanoseconds, and the
+	 * product of two 64-bit numbers fits 128.
+	 */
 	unsigned __int128 total = (unsigned __int128)whole * unit;
 	total += (unsigned __int128)fraction * unit / scale;
 	*out_ns = total > INT64_MAX ? INT64_MAX : (int64_t)total;
@@ -126,8 +130,8 @@ int pv_units_size(const char *text, bool allow_t, uint64_t *out_bytes)
 }
 
 /* "<whole>.<fraction><unit>" without zeros at the end; `digits` is the width of the fraction. */
-static void show(char *out, size_t size, int64_t whole, int64_t fraction, int digits,
-    const char *unit)
+static void show(
+    char *out, size_t size, int64_t whole, int64_t fraction, int digits, const char *unit)
 {
 	while (digits > 0 && fraction % 10 == 0) {
 		fraction /= 10;
