@@ -328,11 +328,17 @@ bool pv_val_float(const struct pv_val *val, double *out)
 	}
 }
 
+/* The library gives NULL for what is empty, which memcpy and friends must not see. */
+static const char *content(const char *ptr)
+{
+	return ptr ? ptr : "";
+}
+
 bool pv_val_str(const struct pv_val *val, const char **text, size_t *len)
 {
 	if (pv_val_type(val) != PV_VAL_STR)
 		return false;
-	*text = object(val)->via.str.ptr;
+	*text = content(object(val)->via.str.ptr);
 	*len = object(val)->via.str.size;
 	return true;
 }
@@ -341,11 +347,11 @@ bool pv_val_bytes(const struct pv_val *val, const void **data, size_t *len)
 {
 	switch (pv_val_type(val)) {
 	case PV_VAL_STR:
-		*data = object(val)->via.str.ptr;
+		*data = content(object(val)->via.str.ptr);
 		*len = object(val)->via.str.size;
 		return true;
 	case PV_VAL_BIN:
-		*data = object(val)->via.bin.ptr;
+		*data = content(object(val)->via.bin.ptr);
 		*len = object(val)->via.bin.size;
 		return true;
 	default: return false;
