@@ -1,0 +1,813 @@
+/*
+ * The event loop. No test measures time: order and wake-ups are observed through what callbacks
+ * record, waits have a generous end that only a failure reaches.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/loop.h"
+
+#define LONG_ENOUGH (60 * PV_CLOCK_SECOND)
+#define MS	    INT64_C(1000000)
+
+static struct pv_loop *new_loop(void)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_loop *loop = NULL;
+	if (pv_loop_create(&loop, &err) < 0)
+		fail_msg("%s", err.text);
+	return loop;
+}
+
+static struct pv_loop *started_loop(void)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_loop *loop = new_loop();
+	if (pv_loop_start(loop, &err) < 0)
+		fail_msg("%s", err.text);
+	return loop;
+}
+
+static int new_event(unsigned count)
+{
+	int fd = eventfd(count, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void ring(int fd)
+{
+	uint64_t one = 1;
+	assert_int_equal(pv_fd_write_all(fd, &one, sizeof(one)), 0);
+}
+
+static void hush(int fd)
+{
+	uint64_t count;
+	assert_int_equal(pv_fd_read_all(fd, &count, sizeof(count)), 0);
+}
+
+/* [locked] Waits until `*value` is at least `want`. */
+static void wait_for(struct pv_loop *loop, const int *value, int want)
+{
+	int64_t deadline = pv_clock_deadline(LONG_ENOUGH);
+	while (*value < want) {
+		if (pv_loop_wait(loop, deadline) < 0)
+			fail_msg("waited in vain: %d of %d", *value, want);
+	}
+}
+
+static void watch(struct pv_loop *loop, struct pv_loop_watch *at, int fd,
+    void (*ready)(void *, uint32_t), void *ctx)
+{
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_loop_watch_add(loop, at, fd, EPOLLIN, ready, ctx, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+/* --- timers --- */
+
+struct log {
+	struct pv_loop *loop;
+	int entries[64];
+	int count;
+};
+
+struct logged_timer {
+	struct pv_loop_timer timer;
+	struct log *log;
+	int mark;
+	int quit_at; /* ends the loop when the log is this long */
+};
+
+static void note(void *ctx)
+{
+	struct logged_timer *logged = ctx;
+	struct log *log = logged->log;
+	log->entries[log->count++] = logged->mark;
+	if (log->count == logged->quit_at)
+		pv_loop_quit(log->loop);
+	pv_loop_wake(log->loop);
+}
+
+static void timers_fire_in_order_of_deadline_then_of_setting(void **state)
+{
+	static const int delays[] = {9, 3, 3, 7, 1, 0, 3, 5, 9, 2};
+	enum { COUNT = sizeof(delays) / sizeof(delays[0]) };
+	struct log log = {.loop = new_loop()};
+	struct logged_timer timers[COUNT] = {0};
+	int64_t start = pv_clock_now();
+	pv_loop_lock(log.loop);
+	for (int i = 0; i < COUNT; i++) {
+		timers[i].log = &log;
+		timers[i].mark = i;
+		timers[i].quit_at = COUNT;
+		assert_int_equal(pv_loop_timer_set(log.loop, &timers[i].timer,
+				     start + delays[i] * MS, note, &timers[i]),
+		    0);
+	}
+	pv_loop_unlock(log.loop);
+	pv_loop_run(log.loop);
+	assert_true(pv_clock_now() >= start + 9 * MS);
+	static const int order[COUNT] = {5, 4, 9, 1, 2, 6, 7, 3, 0, 8};
+	assert_memory_equal(log.entries, order, sizeof(order));
+	pv_loop_destroy(log.loop);
+}
+
+static void cleared_and_moved_timers_obey(void **state)
+{
+	struct log log = {.loop = new_loop()};
+	struct logged_timer timers[40] = {0};
+	int64_t start = pv_clock_now();
+	pv_loop_lock(log.loop);
+	for (int i = 0; i < 40; i++) {
+		timers[i] = (struct logged_timer){.log = &log, .mark = i, .quit_at = 20};
+		pv_loop_timer_set(
+		    log.loop, &timers[i].timer, start + (i * 17 % 40) * 1000, note, &timers[i]);
+	}
+	/* Odd ones go, even ones get the reversed order. */
+	for (int i = 0; i < 40; i++) {
+		if (i % 2)
+			pv_loop_timer_clear(&timers[i].timer);
+		else
+			pv_loop_timer_set(
+			    log.loop, &timers[i].timer, start + (40 - i) * 1000, note, &timers[i]);
+		assert_int_equal(timers[i].timer.heap_index != 0, i % 2 == 0);
+	}
+	pv_loop_timer_clear(&timers[1].timer);
+	pv_loop_unlock(log.loop);
+	pv_loop_run(log.loop);
+	assert_int_equal(log.count, 20);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(log.entries[i], 38 - 2 * i);
+	pv_loop_destroy(log.loop);
+}
+
+static void a_random_heap_stays_in_order(void **state)
+{
+	enum { COUNT = 500 };
+	struct pv_loop *loop = new_loop();
+	struct pv_loop_timer *timers = calloc(COUNT, sizeof(*timers));
+	unsigned seed = 12345;
+	pv_loop_lock(loop);
+	for (int i = 0; i < 20000; i++) {
+		seed = seed * 1103515245 + 12345;
+		struct pv_loop_timer *timer = &timers[(seed >> 8) % COUNT];
+		if ((seed >> 20) % 3)
+			pv_loop_timer_set(loop, timer, (int64_t)(seed >> 4), note, NULL);
+		else
+			pv_loop_timer_clear(timer);
+	}
+	/* heap_index is the position in the heap: no child is due before its parent. */
+	int64_t deadlines[COUNT + 1] = {0};
+	unsigned armed = 0;
+	for (int i = 0; i < COUNT; i++) {
+		if (timers[i].heap_index == 0)
+			continue;
+		assert_int_equal(deadlines[timers[i].heap_index], 0);
+		deadlines[timers[i].heap_index] = timers[i].deadline_ns;
+		armed++;
+	}
+	for (unsigned i = 2; i <= armed; i++)
+		assert_true(deadlines[i] >= deadlines[i / 2]);
+	for (int i = 0; i < COUNT; i++)
+		pv_loop_timer_clear(&timers[i]);
+	pv_loop_unlock(loop);
+	free(timers);
+	pv_loop_destroy(loop);
+}
+
+static void a_sleeping_loop_notices_an_earlier_timer(void **state)
+{
+	struct log log = {.loop = started_loop()};
+	struct logged_timer far = {.log = &log, .mark = 1}, near = {.log = &log, .mark = 2};
+	pv_loop_lock(log.loop);
+	int64_t now = pv_clock_now();
+	pv_loop_timer_set(log.loop, &far.timer, now + 3600 * PV_CLOCK_SECOND, note, &far);
+	/*
+	 * Gives the loop the time to fall asleep with the far one; the test holds in either case.
+	 */
+	assert_int_equal(pv_loop_wait(log.loop, now + 20 * MS), -ETIMEDOUT);
+	pv_loop_timer_set(log.loop, &near.timer, pv_clock_now() + MS, note, &near);
+	wait_for(log.loop, &log.count, 1);
+	assert_int_equal(log.entries[0], 2);
+	/* A deadline in the past, before the beginning of the clock even, is now. */
+	pv_loop_timer_set(log.loop, &near.timer, 0, note, &near);
+	wait_for(log.loop, &log.count, 2);
+	pv_loop_timer_set(log.loop, &near.timer, -5, note, &near);
+	wait_for(log.loop, &log.count, 3);
+	pv_loop_timer_clear(&far.timer);
+	pv_loop_unlock(log.loop);
+	pv_loop_destroy(log.loop);
+}
+
+struct greedy {
+	struct pv_loop *loop;
+	struct pv_loop_timer timer;
+	struct pv_loop_watch watch;
+	int fd;
+	int fired;
+	int heard;
+};
+
+static void rearm_at_once(void *ctx)
+{
+	struct greedy *greedy = ctx;
+	greedy->fired++;
+	pv_loop_timer_set(greedy->loop, &greedy->timer, 0, rearm_at_once, greedy);
+}
+
+static void hear(void *ctx, uint32_t events)
+{
+	struct greedy *greedy = ctx;
+	greedy->heard++;
+	hush(greedy->fd);
+	pv_loop_wake(greedy->loop);
+}
+
+static void a_timer_that_rearms_itself_at_once_starves_nobody(void **state)
+{
+	struct greedy greedy = {.loop = started_loop(), .fd = new_event(0)};
+	pv_loop_lock(greedy.loop);
+	watch(greedy.loop, &greedy.watch, greedy.fd, hear, &greedy);
+	pv_loop_timer_set(greedy.loop, &greedy.timer, 0, rearm_at_once, &greedy);
+	for (int i = 1; i <= 20; i++) {
+		ring(greedy.fd);
+		wait_for(greedy.loop, &greedy.heard, i);
+	}
+	assert_true(greedy.fired > 0);
+	pv_loop_timer_clear(&greedy.timer);
+	pv_loop_watch_remove(&greedy.watch);
+	pv_loop_unlock(greedy.loop);
+	pv_loop_destroy(greedy.loop);
+	pv_fd_close(&greedy.fd);
+}
+
+/* --- watches --- */
+
+static void a_watch_added_from_another_thread_is_heard(void **state)
+{
+	struct greedy greedy = {.loop = started_loop(), .fd = new_event(0)};
+	pv_loop_lock(greedy.loop);
+	/* Let the loop fall asleep first. */
+	assert_int_equal(pv_loop_wait(greedy.loop, pv_clock_now() + 20 * MS), -ETIMEDOUT);
+	watch(greedy.loop, &greedy.watch, greedy.fd, hear, &greedy);
+	ring(greedy.fd);
+	wait_for(greedy.loop, &greedy.heard, 1);
+	pv_loop_watch_remove(&greedy.watch);
+	pv_loop_watch_remove(&greedy.watch);
+	assert_null(greedy.watch.loop);
+	pv_loop_unlock(greedy.loop);
+	pv_loop_destroy(greedy.loop);
+	pv_fd_close(&greedy.fd);
+}
+
+/*
+ * Many descriptors, all ready in one batch; the first callback that runs removes and frees all the
+ * others.
+ */
+struct crowd {
+	struct pv_loop *loop;
+	struct member {
+		struct pv_loop_watch watch;
+		struct crowd *crowd;
+		int fd;
+	} * members[16];
+	struct pv_loop_timer end;
+	int ran;
+};
+
+static void leave(void *ctx)
+{
+	struct crowd *crowd = ctx;
+	pv_loop_quit(crowd->loop);
+}
+
+static void survive(void *ctx, uint32_t events)
+{
+	struct member *self = ctx;
+	struct crowd *crowd = self->crowd;
+	crowd->ran++;
+	for (int i = 0; i < 16; i++) {
+		struct member *member = crowd->members[i];
+		if (member == self || !member)
+			continue;
+		crowd->members[i] = NULL;
+		pv_loop_watch_remove(&member->watch);
+		pv_fd_close(&member->fd);
+		free(member);
+	}
+	hush(self->fd);
+	/* Time for stale events to do harm, were they delivered. */
+	pv_loop_timer_set(crowd->loop, &crowd->end, pv_clock_now() + 20 * MS, leave, crowd);
+}
+
+static void a_callback_may_remove_watches_whose_events_are_fetched(void **state)
+{
+	struct crowd crowd = {.loop = new_loop()};
+	pv_loop_lock(crowd.loop);
+	for (int i = 0; i < 16; i++) {
+		struct member *member = calloc(1, sizeof(*member));
+		member->crowd = &crowd;
+		member->fd = new_event(1);
+		watch(crowd.loop, &member->watch, member->fd, survive, member);
+		crowd.members[i] = member;
+	}
+	pv_loop_unlock(crowd.loop);
+	pv_loop_run(crowd.loop);
+	assert_int_equal(crowd.ran, 1);
+	int left = 0;
+	for (int i = 0; i < 16; i++) {
+		struct member *member = crowd.members[i];
+		if (!member)
+			continue;
+		left++;
+		pv_loop_watch_remove(&member->watch);
+		pv_fd_close(&member->fd);
+		free(member);
+	}
+	assert_int_equal(left, 1);
+	pv_loop_destroy(crowd.loop);
+}
+
+/*
+ * Two ready descriptors; whoever runs first ends the other one's watch and reuses its number for
+ * something silent.
+ */
+struct pair {
+	struct pv_loop *loop;
+	struct pv_loop_watch watches[2];
+	int fds[2];
+	struct pv_loop_watch silent_watch;
+	int silent_fd;
+	int ran;
+	int wrong;
+	struct pv_loop_timer end;
+};
+
+static void must_not_run(void *ctx, uint32_t events)
+{
+	struct pair *pair = ctx;
+	pair->wrong++;
+}
+
+static void end_pair(void *ctx)
+{
+	struct pair *pair = ctx;
+	pv_loop_quit(pair->loop);
+}
+
+static void replace_the_other(struct pair *pair, int other)
+{
+	pair->ran++;
+	pv_loop_watch_remove(&pair->watches[other]);
+	int silent = new_event(0);
+	pair->silent_fd = dup2(silent, pair->fds[other]);
+	pv_fd_close(&silent);
+	watch(pair->loop, &pair->silent_watch, pair->silent_fd, must_not_run, pair);
+	hush(pair->fds[!other]);
+	pv_loop_timer_set(pair->loop, &pair->end, pv_clock_now() + 20 * MS, end_pair, pair);
+}
+
+static void first_ready(void *ctx, uint32_t events)
+{
+	replace_the_other(ctx, 1);
+}
+
+static void second_ready(void *ctx, uint32_t events)
+{
+	replace_the_other(ctx, 0);
+}
+
+static void a_stale_event_does_not_reach_the_new_owner_of_a_number(void **state)
+{
+	struct pair pair = {
+	    .loop = new_loop(), .fds = {new_event(1), new_event(1)}
+	   };
+	pv_loop_lock(pair.loop);
+	watch(pair.loop, &pair.watches[0], pair.fds[0], first_ready, &pair);
+	watch(pair.loop, &pair.watches[1], pair.fds[1], second_ready, &pair);
+	pv_loop_unlock(pair.loop);
+	pv_loop_run(pair.loop);
+	assert_int_equal(pair.ran, 1);
+	assert_int_equal(pair.wrong, 0);
+	pv_loop_watch_remove(&pair.watches[0]);
+	pv_loop_watch_remove(&pair.watches[1]);
+	pv_loop_watch_remove(&pair.silent_watch);
+	pv_loop_destroy(pair.loop);
+	close(pair.fds[0]);
+	close(pair.fds[1]);
+}
+
+/* A watch that asks for nothing any more in the middle of a batch. */
+static void mute_the_other(void *ctx, uint32_t events)
+{
+	struct pair *pair = ctx;
+	pair->ran++;
+	pv_loop_watch_set(&pair->watches[0], 0);
+	pv_loop_watch_set(&pair->watches[1], 0);
+	pv_loop_timer_set(pair->loop, &pair->end, pv_clock_now() + 20 * MS, end_pair, pair);
+}
+
+static void a_muted_watch_is_silent_at_once_and_hears_again_later(void **state)
+{
+	struct pair pair = {
+	    .loop = new_loop(), .fds = {new_event(1), new_event(1)}
+	   };
+	pv_loop_lock(pair.loop);
+	watch(pair.loop, &pair.watches[0], pair.fds[0], mute_the_other, &pair);
+	watch(pair.loop, &pair.watches[1], pair.fds[1], mute_the_other, &pair);
+	pv_loop_unlock(pair.loop);
+	pv_loop_run(pair.loop);
+	assert_int_equal(pair.ran, 1);
+	pv_loop_lock(pair.loop);
+	pv_loop_watch_set(&pair.watches[1], EPOLLIN);
+	pv_loop_unlock(pair.loop);
+	pv_loop_run(pair.loop);
+	assert_int_equal(pair.ran, 2);
+	pv_loop_watch_remove(&pair.watches[0]);
+	pv_loop_watch_remove(&pair.watches[1]);
+	pv_loop_destroy(pair.loop);
+	close(pair.fds[0]);
+	close(pair.fds[1]);
+}
+
+static void remove_self(void *ctx, uint32_t events)
+{
+	struct pair *pair = ctx;
+	pair->ran++;
+	pv_loop_watch_remove(&pair->watches[0]);
+	pv_loop_timer_clear(&pair->end);
+	pv_loop_timer_set(pair->loop, &pair->end, pv_clock_now() + 10 * MS, end_pair, pair);
+}
+
+static void a_callback_may_remove_its_own_watch(void **state)
+{
+	struct pair pair = {
+	    .loop = new_loop(), .fds = {new_event(1), -1}
+	 };
+	pv_loop_lock(pair.loop);
+	watch(pair.loop, &pair.watches[0], pair.fds[0], remove_self, &pair);
+	pv_loop_timer_set(pair.loop, &pair.end, pv_clock_deadline(LONG_ENOUGH), end_pair, &pair);
+	pv_loop_unlock(pair.loop);
+	pv_loop_run(pair.loop);
+	assert_int_equal(pair.ran, 1);
+	pv_loop_destroy(pair.loop);
+	close(pair.fds[0]);
+}
+
+static void a_timer_may_clear_another_that_is_due(void **state)
+{
+	struct log log = {.loop = new_loop()};
+	struct logged_timer timers[3] = {0};
+	pv_loop_lock(log.loop);
+	for (int i = 0; i < 3; i++)
+		timers[i] = (struct logged_timer){.log = &log, .mark = i, .quit_at = 2};
+	/* The first one's callback is pv_loop_timer_clear of the second itself. */
+	struct pv_loop_timer killer = {0};
+	pv_loop_timer_set(log.loop, &timers[0].timer, 1, note, &timers[0]);
+	pv_loop_timer_set(
+	    log.loop, &killer, 2, (void (*)(void *))pv_loop_timer_clear, &timers[1].timer);
+	pv_loop_timer_set(log.loop, &timers[1].timer, 3, note, &timers[1]);
+	pv_loop_timer_set(log.loop, &timers[2].timer, 4, note, &timers[2]);
+	pv_loop_unlock(log.loop);
+	pv_loop_run(log.loop);
+	assert_int_equal(log.count, 2);
+	assert_int_equal(log.entries[0], 0);
+	assert_int_equal(log.entries[1], 2);
+	pv_loop_destroy(log.loop);
+}
+
+static void what_cannot_be_watched_is_refused_in_words(void **state)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_loop *loop = new_loop();
+	struct pv_loop_watch a = {0}, b = {0};
+	int fd = new_event(0);
+	pv_loop_lock(loop);
+	assert_int_equal(pv_loop_watch_add(loop, &a, -1, EPOLLIN, hear, NULL, &err), -EBADF);
+	assert_int_equal(pv_loop_watch_add(loop, &a, 1000000, EPOLLIN, hear, NULL, &err), -EBADF);
+	assert_null(a.loop);
+	watch(loop, &a, fd, hear, NULL);
+	assert_int_equal(pv_loop_watch_add(loop, &b, fd, EPOLLIN, hear, NULL, &err), -EEXIST);
+	assert_int_equal(pv_loop_watch_add(loop, &a, fd, EPOLLIN, hear, NULL, &err), -EEXIST);
+	assert_true(err.text[0] != '\0');
+	pv_loop_watch_remove(&a);
+	pv_loop_watch_remove(&b);
+	pv_loop_unlock(loop);
+	pv_loop_destroy(loop);
+	pv_fd_close(&fd);
+}
+
+/* --- waiting, quitting, threads --- */
+
+static void wait_ends_at_its_deadline(void **state)
+{
+	struct pv_loop *loop = started_loop();
+	pv_loop_lock(loop);
+	int64_t deadline = pv_clock_now() + 5 * MS;
+	assert_int_equal(pv_loop_wait(loop, deadline), -ETIMEDOUT);
+	assert_true(pv_clock_now() >= deadline);
+	assert_int_equal(pv_loop_wait(loop, 0), -ETIMEDOUT);
+	assert_int_equal(pv_loop_wait(loop, -1), -ETIMEDOUT);
+	pv_loop_unlock(loop);
+	pv_loop_destroy(loop);
+}
+
+static void wait_for_ever_ends_by_a_wake(void **state)
+{
+	struct log log = {.loop = started_loop()};
+	struct logged_timer timer = {.log = &log, .mark = 1};
+	pv_loop_lock(log.loop);
+	pv_loop_timer_set(log.loop, &timer.timer, pv_clock_now() + 5 * MS, note, &timer);
+	while (log.count == 0)
+		assert_int_equal(pv_loop_wait(log.loop, PV_CLOCK_NEVER), 0);
+	pv_loop_unlock(log.loop);
+	pv_loop_destroy(log.loop);
+}
+
+struct waiters {
+	struct pv_loop *loop;
+	int go;
+	int waiting;
+	int gone;
+};
+
+static void *wait_to_go(void *ctx)
+{
+	struct waiters *waiters = ctx;
+	pv_loop_lock(waiters->loop);
+	waiters->waiting++;
+	pv_loop_wake(waiters->loop);
+	wait_for(waiters->loop, &waiters->go, 1);
+	waiters->gone++;
+	pv_loop_unlock(waiters->loop);
+	return NULL;
+}
+
+static void a_wake_reaches_all_who_wait(void **state)
+{
+	struct waiters waiters = {.loop = new_loop()};
+	pthread_t threads[4];
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, wait_to_go, &waiters);
+	pv_loop_lock(waiters.loop);
+	wait_for(waiters.loop, &waiters.waiting, 4);
+	waiters.go = 1;
+	pv_loop_wake(waiters.loop);
+	pv_loop_unlock(waiters.loop);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(waiters.gone, 4);
+	pv_loop_destroy(waiters.loop);
+}
+
+static void quit_before_run_is_not_lost_and_is_used_up(void **state)
+{
+	struct log log = {.loop = new_loop()};
+	pv_loop_quit(log.loop);
+	pv_loop_run(log.loop);
+	/* A second run goes on until somebody ends it again. */
+	struct logged_timer timer = {.log = &log, .mark = 1, .quit_at = 1};
+	pv_loop_lock(log.loop);
+	pv_loop_timer_set(log.loop, &timer.timer, pv_clock_now() + MS, note, &timer);
+	pv_loop_unlock(log.loop);
+	pv_loop_run(log.loop);
+	assert_int_equal(log.count, 1);
+	pv_loop_destroy(log.loop);
+}
+
+static void quit_stops_after_the_current_callback(void **state)
+{
+	struct log log = {.loop = new_loop()};
+	struct logged_timer timers[3];
+	pv_loop_lock(log.loop);
+	for (int i = 0; i < 3; i++) {
+		timers[i] = (struct logged_timer){.log = &log, .mark = i, .quit_at = 2};
+		pv_loop_timer_set(log.loop, &timers[i].timer, i + 1, note, &timers[i]);
+	}
+	pv_loop_unlock(log.loop);
+	pv_loop_run(log.loop);
+	assert_int_equal(log.count, 2);
+	pv_loop_timer_clear(&timers[2].timer);
+	pv_loop_destroy(log.loop);
+}
+
+static void stop_is_idempotent_and_the_loop_starts_again(void **state)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct log log = {.loop = started_loop()};
+	struct logged_timer timer = {.log = &log, .mark = 1};
+	assert_int_equal(pv_loop_start(log.loop, &err), -EBUSY);
+	pv_loop_stop(log.loop);
+	pv_loop_stop(log.loop);
+	assert_int_equal(pv_loop_start(log.loop, &err), 0);
+	pv_loop_lock(log.loop);
+	pv_loop_timer_set(log.loop, &timer.timer, 0, note, &timer);
+	wait_for(log.loop, &log.count, 1);
+	pv_loop_unlock(log.loop);
+	pv_loop_destroy(log.loop);
+	pv_loop_destroy(NULL);
+}
+
+struct place {
+	struct pv_loop *loop;
+	struct pv_loop_timer timer;
+	int asked;
+	bool here;
+	int usr1_blocked;
+	int segv_blocked;
+};
+
+static void look_around(void *ctx)
+{
+	struct place *place = ctx;
+	sigset_t mask;
+	pthread_sigmask(SIG_BLOCK, NULL, &mask);
+	place->usr1_blocked = sigismember(&mask, SIGUSR1) && sigismember(&mask, SIGTERM) &&
+			      sigismember(&mask, SIGINT) && sigismember(&mask, SIGCHLD);
+	place->segv_blocked = sigismember(&mask, SIGSEGV);
+	place->here = pv_loop_is_here(place->loop);
+	place->asked = 1;
+	pv_loop_wake(place->loop);
+}
+
+static void the_loop_thread_knows_itself_and_blocks_signals(void **state)
+{
+	struct place place = {.loop = started_loop()};
+	assert_false(pv_loop_is_here(place.loop));
+	pv_loop_lock(place.loop);
+	pv_loop_timer_set(place.loop, &place.timer, 0, look_around, &place);
+	wait_for(place.loop, &place.asked, 1);
+	assert_true(place.here);
+	assert_true(place.usr1_blocked);
+	assert_false(place.segv_blocked);
+	pv_loop_unlock(place.loop);
+	/* The mask of the starter is as it was. */
+	sigset_t mask;
+	pthread_sigmask(SIG_BLOCK, NULL, &mask);
+	assert_false(sigismember(&mask, SIGUSR1));
+	pv_loop_destroy(place.loop);
+}
+
+/*
+ * Descriptors that are always ready keep the loop thread at work; whoever wants the lock must get
+ * it after a callback or two.
+ */
+struct busy {
+	struct pv_loop *loop;
+	atomic_bool inside; /* a callback runs */
+	atomic_bool wanted; /* somebody is about to take the lock */
+	int ran_while_wanted;
+};
+
+static void always_ready(void *ctx, uint32_t events)
+{
+	struct busy *busy = ctx;
+	atomic_store(&busy->inside, true);
+	/* Long enough that a thread which waits for the lock has gone to sleep. */
+	for (volatile int i = 0; i < 20000; i++)
+		continue;
+	busy->ran_while_wanted += atomic_load(&busy->wanted);
+	atomic_store(&busy->inside, false);
+}
+
+static int compare_ints(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+static void a_busy_loop_lets_others_have_the_lock(void **state)
+{
+	enum { ROUNDS = 101 };
+	struct busy busy = {.loop = started_loop()};
+	struct pv_loop_watch watches[4] = {0};
+	int fds[4], passed[ROUNDS];
+	pv_loop_lock(busy.loop);
+	for (int i = 0; i < 4; i++) {
+		fds[i] = new_event(1);
+		watch(busy.loop, &watches[i], fds[i], always_ready, &busy);
+	}
+	for (int i = 0; i < ROUNDS; i++) {
+		pv_loop_unlock(busy.loop);
+		/* Queue up in the middle of a callback, when the loop thread has the lock. */
+		while (!atomic_load(&busy.inside))
+			sched_yield();
+		atomic_store(&busy.wanted, true);
+		pv_loop_lock(busy.loop);
+		atomic_store(&busy.wanted, false);
+		passed[i] = busy.ran_while_wanted;
+		busy.ran_while_wanted = 0;
+	}
+	for (int i = 0; i < 4; i++)
+		pv_loop_watch_remove(&watches[i]);
+	pv_loop_unlock(busy.loop);
+	pv_loop_destroy(busy.loop);
+	for (int i = 0; i < 4; i++)
+		pv_fd_close(&fds[i]);
+	/* The middle one: the host may take the processor away from us in any single round. */
+	qsort(passed, ROUNDS, sizeof(passed[0]), compare_ints);
+	print_message("callbacks before another thread got the lock: median %d, most %d\n",
+	    passed[ROUNDS / 2], passed[ROUNDS - 1]);
+	assert_true(passed[ROUNDS / 2] <= 3);
+}
+
+/*
+ * Threads that add, re-arm and remove under the lock while the loop runs: for the thread sanitizer.
+ */
+struct churn {
+	struct pv_loop *loop;
+	int fired;
+};
+
+static void count_fire(void *ctx)
+{
+	struct churn *churn = ctx;
+	churn->fired++;
+	pv_loop_wake(churn->loop);
+}
+
+static void count_ready(void *ctx, uint32_t events)
+{
+	count_fire(ctx);
+}
+
+static void *churn_about(void *ctx)
+{
+	struct churn *churn = ctx;
+	struct pv_err err = PV_ERR_INIT;
+	for (int i = 0; i < 300; i++) {
+		struct pv_loop_watch *heard = calloc(1, sizeof(*heard));
+		struct pv_loop_timer *timer = calloc(1, sizeof(*timer));
+		int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+		pv_loop_lock(churn->loop);
+		pv_loop_watch_add(churn->loop, heard, fd, EPOLLIN, count_ready, churn, &err);
+		pv_loop_timer_set(churn->loop, timer, pv_clock_now() + i * 1000, count_fire, churn);
+		pv_loop_wait(churn->loop, pv_clock_now() + 100000);
+		pv_loop_timer_clear(timer);
+		pv_loop_watch_remove(heard);
+		pv_loop_unlock(churn->loop);
+		pv_fd_close(&fd);
+		free(heard);
+		free(timer);
+	}
+	return NULL;
+}
+
+static void three_threads_may_churn(void **state)
+{
+	struct churn churn = {.loop = started_loop()};
+	pthread_t threads[3];
+	for (int i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, churn_about, &churn);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	pv_loop_destroy(churn.loop);
+	assert_true(churn.fired > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(timers_fire_in_order_of_deadline_then_of_setting),
+	    cmocka_unit_test(cleared_and_moved_timers_obey),
+	    cmocka_unit_test(a_random_heap_stays_in_order),
+	    cmocka_unit_test(a_sleeping_loop_notices_an_earlier_timer),
+	    cmocka_unit_test(a_timer_that_rearms_itself_at_once_starves_nobody),
+	    cmocka_unit_test(a_watch_added_from_another_thread_is_heard),
+	    cmocka_unit_test(a_callback_may_remove_watches_whose_events_are_fetched),
+	    cmocka_unit_test(a_stale_event_does_not_reach_the_new_owner_of_a_number),
+	    cmocka_unit_test(a_muted_watch_is_silent_at_once_and_hears_again_later),
+	    cmocka_unit_test(a_callback_may_remove_its_own_watch),
+	    cmocka_unit_test(a_timer_may_clear_another_that_is_due),
+	    cmocka_unit_test(what_cannot_be_watched_is_refused_in_words),
+	    cmocka_unit_test(wait_ends_at_its_deadline),
+	    cmocka_unit_test(wait_for_ever_ends_by_a_wake),
+	    cmocka_unit_test(a_wake_reaches_all_who_wait),
+	    cmocka_unit_test(quit_before_run_is_not_lost_and_is_used_up),
+	    cmocka_unit_test(quit_stops_after_the_current_callback),
+	    cmocka_unit_test(stop_is_idempotent_and_the_loop_starts_again),
+	    cmocka_unit_test(the_loop_thread_knows_itself_and_blocks_signals),
+	    cmocka_unit_test(a_busy_loop_lets_others_have_the_lock),
+	    cmocka_unit_test(three_threads_may_churn),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
