@@ -15,15 +15,14 @@
 int pv_bytes_reserve(struct pv_bytes *bytes, size_t extra)
 {
 	size_t need;
-	if (__builtin_add_overflow(bytes->len, extra, &need))
+	/* No object is larger than PTRDIFF_MAX; refused here, so that no allocator complains. */
+	if (__builtin_add_overflow(bytes->len, extra, &need) || need > PTRDIFF_MAX)
 		return -ENOMEM;
 	if (need <= bytes->capacity)
 		return 0;
 	size_t capacity = bytes->capacity < SMALLEST ? SMALLEST : bytes->capacity;
-	while (capacity < need) {
-		if (__builtin_mul_overflow(capacity, (size_t)2, &capacity))
-			capacity = need;
-	}
+	while (capacity < need)
+		capacity *= 2;
 	uint8_t *data = realloc(bytes->data, capacity);
 	if (!data)
 		return -ENOMEM;
