@@ -62,7 +62,7 @@ void pv_host_finish(struct pv_host *host);
 /* [loop lock] Time is up, or the user pressed Ctrl-C: every operation that waits, now or later, fails with `reason`, until cleared. Any thread. */
 void pv_host_interrupt_locked(struct pv_host *host, const char *reason);
 void pv_host_interrupt(struct pv_host *host, const char *reason);
-/* Stops all VMs (they end as `shutdown`) and lets new work begin. Script thread. */
+/* Lets new work begin. Guests are as they were; what was in flight has failed and its answer will be ignored. Script thread. */
 void pv_host_clear_interrupt(struct pv_host *host);
 
 /* The unpacked kernel of a path; opened at first use. Owned by the host. */

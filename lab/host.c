@@ -1,0 +1,132 @@
+/*
+ * What the guests of a worker share. Theory: one loop thread drives the devices of all of them; /dev/kvm and kernels are opened when the
+ * first boot needs them, so a file of tests that boots nothing needs neither.
+ *
+ * An interrupt is the one way in which waiting ends early: it cancels what is in flight at every agent, and everything that waits looks at
+ * `interrupt` each time it wakes. It stays until cleared, so that a script cannot go on by catching one error.
+ */
+#include "lab/host.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "lab/vm_private.h"
+#include "vmm/kernel.h"
+
+/* CIDs need to be unique within the worker only; other harness processes have address spaces of their own. */
+#define FIRST_CID 100
+
+static char *cache_folder(const char *name)
+{
+	const char *base = getenv("XDG_CACHE_HOME");
+	const char *home = getenv("HOME");
+	struct pv_bytes path = {0};
+	int status;
+	if (base && *base)
+		status = pv_bytes_printf(&path, "%s/provium/%s", base, name);
+	else if (home && *home)
+		status = pv_bytes_printf(&path, "%s/.cache/provium/%s", home, name);
+	else
+		return NULL;
+	if (status || !pv_bytes_text(&path)) {
+		pv_bytes_finish(&path);
+		return NULL;
+	}
+	return (char *)path.data;
+}
+
+int pv_host_init(struct pv_host *host, const struct pv_config *config, const struct pv_host_events *events, void *ctx, struct pv_err *err)
+{
+	*host = (struct pv_host){
+	    .config = config, .events = events, .events_ctx = ctx, .next_cid = FIRST_CID, .kernel_cache = cache_folder("kernels")};
+	atomic_init(&host->interrupted, false);
+	int status = pv_loop_create(&host->loop, err);
+	if (!status)
+		status = pv_loop_start(host->loop, err);
+	if (status)
+		pv_host_finish(host);
+	return status;
+}
+
+void pv_host_finish(struct pv_host *host)
+{
+	pv_loop_destroy(host->loop);
+	for (unsigned i = 0; i < host->kernel_count; i++) {
+		pv_kernel_destroy(host->kernels[i].kernel);
+		free(host->kernels[i].path);
+	}
+	if (host->kvm_open)
+		pv_kvm_close(&host->kvm);
+	free(host->kernel_cache);
+	free(host->interrupt);
+	*host = (struct pv_host){0};
+}
+
+void pv_host_interrupt_locked(struct pv_host *host, const char *reason)
+{
+	if (host->interrupt)
+		return;
+	host->interrupt = strdup(reason);
+	if (!host->interrupt)
+		return;
+	atomic_store(&host->interrupted, true);
+	for (unsigned i = 0; i < host->vm_count; i++)
+		pv_vm_cancel(host->vms[i], host->interrupt);
+	pv_loop_wake(host->loop);
+}
+
+void pv_host_interrupt(struct pv_host *host, const char *reason)
+{
+	pv_loop_lock(host->loop);
+	pv_host_interrupt_locked(host, reason);
+	pv_loop_unlock(host->loop);
+}
+
+void pv_host_clear_interrupt(struct pv_host *host)
+{
+	pv_loop_lock(host->loop);
+	free(host->interrupt);
+	host->interrupt = NULL;
+	atomic_store(&host->interrupted, false);
+	pv_loop_unlock(host->loop);
+}
+
+int pv_host_kernel(struct pv_host *host, const char *path, const struct pv_kernel **out, struct pv_err *err)
+{
+	for (unsigned i = 0; i < host->kernel_count; i++) {
+		if (strcmp(host->kernels[i].path, path) == 0) {
+			*out = host->kernels[i].kernel;
+			return 0;
+		}
+	}
+	if (host->kernel_count == PV_HOST_KERNELS_MAX)
+		return pv_err_set(err, PV_ERR_LIMIT, ENOSPC, "kernel `%s`: one test file can use at most %d kernels", path, PV_HOST_KERNELS_MAX);
+	struct pv_kernel *kernel;
+	int status = pv_kernel_open(&kernel, path, host->kernel_cache, err);
+	if (status)
+		return status;
+	char *copy = strdup(path);
+	if (!copy) {
+		pv_kernel_destroy(kernel);
+		return pv_err_nomem(err, "kernel path");
+	}
+	host->kernels[host->kernel_count].path = copy;
+	host->kernels[host->kernel_count++].kernel = kernel;
+	*out = kernel;
+	return 0;
+}
+
+int pv_host_kvm(struct pv_host *host, struct pv_kvm **out, struct pv_err *err)
+{
+	if (!host->kvm_open) {
+		int status = pv_kvm_open(&host->kvm, err);
+		if (status)
+			return status;
+		host->kvm_open = true;
+	}
+	*out = &host->kvm;
+	return pv_kvm_require_hardware(&host->kvm, err);
+}

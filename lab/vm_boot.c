@@ -1,0 +1,252 @@
+/*
+ * From created to booted. Theory: `begin` puts kernel, command line and initramfs together and starts the machine; `wait` sleeps until the agent has
+ * shaken hands, or until it is certain that it never will: the guest powered off, crashed, panicked (read from its console), its agent speaks
+ * another protocol, the deadline passed, or the test ran out of time. Every one of these is a sentence of its own, and the console log stays
+ * readable behind it.
+ */
+#include <errno.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/loop.h"
+#include "base/units.h"
+#include "lab/cmdline.h"
+#include "lab/host.h"
+#include "lab/profile.h"
+#include "lab/vm_private.h"
+
+/* How often a slow boot is mentioned. */
+#define NOTE_EVERY (5 * PV_CLOCK_SECOND)
+
+/* --- what the machine reports, under the loop lock --- */
+
+static void on_console(void *ctx, const void *data, size_t len)
+{
+	struct pv_vm *vm = ctx;
+	pv_console_log_append(&vm->log, data, len);
+	pv_loop_wake(vm->host->loop);
+}
+
+static void on_rebooted(void *ctx)
+{
+	struct pv_vm *vm = ctx;
+	pv_console_log_mark_boot(&vm->log);
+	pv_agent_drop(vm->agent, "the guest rebooted", true);
+	if (vm->state == PV_VM_DEAD) {
+		vm->state = PV_VM_BOOTED;
+		vm->death[0] = '\0';
+	}
+	pv_loop_wake(vm->host->loop);
+}
+
+static void on_stopped(void *ctx, const struct pv_machine_stop *stop)
+{
+	struct pv_vm *vm = ctx;
+	vm->powered_off = stop->kind == PV_MACHINE_STOP_POWER_OFF;
+	snprintf(vm->death, sizeof(vm->death), "%s", vm->powered_off ? "the guest powered off" : stop->text);
+	vm->state = PV_VM_DEAD;
+	pv_agent_drop(vm->agent, vm->death, true);
+	pv_loop_wake(vm->host->loop);
+}
+
+static const struct pv_machine_events machine_events = {
+    .console = on_console,
+    .rebooted = on_rebooted,
+    .stopped = on_stopped,
+};
+
+/* --- begin --- */
+
+/* The kernel inside an image's root directory: usr/lib/modules/<release>/vmlinuz-*. */
+static int find_kernel_in_root(const struct pv_profile *profile, struct pv_bytes *path, struct pv_err *err)
+{
+	struct pv_bytes pattern = {0};
+	if (pv_bytes_printf(&pattern, "%s/usr/lib/modules/*/vmlinuz*", profile->root) || !pv_bytes_text(&pattern)) {
+		pv_bytes_finish(&pattern);
+		return pv_err_nomem(err, "kernel path");
+	}
+	glob_t found = {0};
+	int status = 0;
+	int globbed = glob((const char *)pattern.data, 0, NULL, &found);
+	size_t count = globbed == 0 ? found.gl_pathc : 0;
+	if (count != 1)
+		status = pv_err_set(err, PV_ERR_INPUT, count ? ENOTUNIQ : ENOENT,
+		    "profile `%s`: %zu kernels match `%s`; there must be exactly one, or set `kernel`", profile->name, count,
+		    (const char *)pattern.data);
+	else if (pv_bytes_printf(path, "%s", found.gl_pathv[0]) || !pv_bytes_text(path))
+		status = pv_err_nomem(err, "kernel path");
+	globfree(&found);
+	pv_bytes_finish(&pattern);
+	return status;
+}
+
+static int open_kernel(struct pv_vm *vm, const struct pv_kernel **kernel, struct pv_err *err)
+{
+	const struct pv_profile *profile = vm->profile;
+	if (profile->kernel)
+		return pv_host_kernel(vm->host, profile->kernel, kernel, err);
+	if (!profile->root)
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "profile `%s` names no kernel; set `kernel` (or `root`) in provium.toml", profile->name);
+	struct pv_bytes path = {0};
+	int status = find_kernel_in_root(profile, &path, err);
+	if (!status)
+		status = pv_host_kernel(vm->host, (const char *)path.data, kernel, err);
+	pv_bytes_finish(&path);
+	return status;
+}
+
+static int build_machine(struct pv_vm *vm, struct pv_err *err)
+{
+	struct pv_kvm *kvm = NULL;
+	const struct pv_kernel *kernel = NULL;
+	int status = open_kernel(vm, &kernel, err);
+	if (!status)
+		status = pv_cmdline_build(vm->profile, &vm->boot, &vm->cmdline, err);
+	if (!status && !pv_bytes_text(&vm->cmdline))
+		status = pv_err_nomem(err, "command line");
+	if (!status)
+		status = pv_initramfs_build(&vm->initramfs, vm->profile, &vm->boot, err);
+	if (!status)
+		status = pv_host_kvm(vm->host, &kvm, err);
+	if (status)
+		return status;
+	struct pv_span initrd = {.data = vm->initramfs.data, .len = vm->initramfs.len};
+	struct pv_machine_config config = {
+	    .memory_bytes = vm->boot.has_memory ? vm->boot.memory : PV_OPTIONS_MEMORY_DEFAULT,
+	    .cpus = vm->boot.has_cpus ? vm->boot.cpus : 1,
+	    .kernel = kernel,
+	    .cmdline = (const char *)vm->cmdline.data,
+	    .initrd = &initrd,
+	    .initrd_parts = 1,
+	    .vsock_cid = vm->cid,
+	    .rng_seed = vm->boot.has_rng_seed ? &vm->boot.rng_seed : NULL,
+	    .initial_time_ns = vm->boot.has_initial_time ? &vm->boot.initial_time_ns : NULL,
+	    .events = &machine_events,
+	    .events_ctx = vm,
+	};
+	status = pv_machine_create(&vm->machine, kvm, vm->host->loop, &config, err);
+	pv_initramfs_cool(&vm->initramfs);
+	return status;
+}
+
+static int start_machine(struct pv_vm *vm, struct pv_err *err)
+{
+	pv_loop_lock(vm->host->loop);
+	pv_console_log_mark_boot(&vm->log);
+	int status = pv_vm_link_listen(vm);
+	pv_loop_unlock(vm->host->loop);
+	if (status)
+		return pv_err_system(err, -status, "cannot listen for the agent");
+	vm->started_ns = pv_clock_now();
+	return pv_machine_start(vm->machine, err);
+}
+
+int pv_vm_boot_begin(struct pv_vm *vm, const struct pv_options *options, struct pv_err *err)
+{
+	pv_loop_lock(vm->host->loop);
+	int status = vm->state == PV_VM_CREATED ? 0 : pv_vm_wrong_state(vm, "boot", err);
+	pv_loop_unlock(vm->host->loop);
+	if (status)
+		return status;
+	status = pv_options_merge(&vm->boot, &vm->created_with, err);
+	if (!status)
+		status = pv_options_merge(&vm->boot, options, err);
+	vm->agent_deadline_ns = vm->boot.has_agent_timeout ? vm->boot.agent_timeout_ns
+							   : (int64_t)(vm->profile->agent_boot_timeout * (double)PV_CLOCK_SECOND);
+	vm->cid = vm->host->next_cid++;
+	if (!status)
+		status = build_machine(vm, err);
+	if (!status)
+		status = start_machine(vm, err);
+	if (!status)
+		return 0;
+	/* Nothing ran yet: the VM is as before, and a corrected call may try again. */
+	pv_vm_stop_machine(vm, PV_VM_CREATED);
+	vm->cid = 0;
+	return pv_err_prefix(err, "vm `%s`: cannot boot", vm->name);
+}
+
+/* --- wait --- */
+
+/* Why the agent will not come, if that is certain already. Returns 0 when it still may. */
+static int find_verdict(struct pv_vm *vm, const char *what, struct pv_err *err)
+{
+	char line[256];
+	if (vm->host->interrupt)
+		return pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: %s: %s", vm->name, what, vm->host->interrupt);
+	if (vm->powered_off)
+		return pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN, "vm `%s`: %s: the guest powered off before its agent answered", vm->name, what);
+	if (vm->state == PV_VM_DEAD || vm->state == PV_VM_SHUTDOWN)
+		return pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN, "vm `%s`: %s: the guest died before its agent answered: %s", vm->name, what,
+		    vm->death[0] ? vm->death : "it was shut down");
+	if (pv_console_log_panic(&vm->log, line, sizeof(line)))
+		return pv_err_set(err, PV_ERR_GUEST, EFAULT, "vm `%s`: %s: the guest's kernel panicked: %s", vm->name, what, line);
+	if (pv_agent_refusal(vm->agent))
+		return pv_err_set(err, PV_ERR_GUEST, EPROTO, "vm `%s`: %s: %s", vm->name, what, pv_agent_refusal(vm->agent));
+	return 0;
+}
+
+static void tell_waiting(struct pv_vm *vm, const char *what, int64_t since_ns)
+{
+	const struct pv_host *host = vm->host;
+	if (!host->events || !host->events->note)
+		return;
+	char text[256];
+	snprintf(text, sizeof(text), "vm %s: %s: still waiting for the agent after %lld s", vm->name, what,
+	    (long long)((pv_clock_now() - since_ns) / PV_CLOCK_SECOND));
+	/* The listener writes to stderr; devices must not stand still meanwhile. */
+	pv_loop_unlock(host->loop);
+	host->events->note(host->events_ctx, text);
+	pv_loop_lock(host->loop);
+}
+
+int pv_vm_wait_agent(struct pv_vm *vm, const char *what, int64_t deadline_ns, struct pv_err *err)
+{
+	int64_t since = pv_clock_now();
+	int64_t next_note = since + NOTE_EVERY;
+	for (;;) {
+		int status = find_verdict(vm, what, err);
+		if (status || pv_agent_is_ready(vm->agent))
+			return status;
+		int64_t now = pv_clock_now();
+		if (now >= deadline_ns) {
+			char span[32];
+			return pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT, "vm `%s`: %s: agent did not come up within %s", vm->name, what,
+			    pv_units_show_duration(vm->agent_deadline_ns, span, sizeof(span)));
+		}
+		if (now >= next_note) {
+			tell_waiting(vm, what, since);
+			next_note += NOTE_EVERY;
+			continue;
+		}
+		pv_loop_wait(vm->host->loop, next_note < deadline_ns ? next_note : deadline_ns);
+	}
+}
+
+int pv_vm_boot_wait(struct pv_vm *vm, struct pv_err *err)
+{
+	const struct pv_host *host = vm->host;
+	pv_loop_lock(host->loop);
+	int status = pv_vm_wait_agent(vm, "boot", vm->started_ns + vm->agent_deadline_ns, err);
+	if (!status)
+		vm->state = PV_VM_BOOTED;
+	pv_loop_unlock(host->loop);
+	if (status) {
+		pv_vm_stop_machine(vm, PV_VM_DEAD);
+		return status;
+	}
+	vm->spawned = true;
+	if (host->events && host->events->vm_spawned)
+		host->events->vm_spawned(host->events_ctx, vm);
+	return 0;
+}
+
+int pv_vm_boot(struct pv_vm *vm, const struct pv_options *options, struct pv_err *err)
+{
+	int status = pv_vm_boot_begin(vm, options, err);
+	return status ? status : pv_vm_boot_wait(vm, err);
+}

@@ -1,0 +1,114 @@
+/*
+ * The wire between a VM's socket device and its agent client. Theory: the guest's agent connects to PV_AGENT_PORT as soon as it can serve; the
+ * device offers the connection here, and bytes go straight from one to the other under the loop lock, without a socket in between: a request
+ * is in the guest's receive queue when the sending call returns. One agent at a time; a second connection is refused.
+ */
+#include <stdio.h>
+
+#include "base/loop.h"
+#include "lab/host.h"
+#include "lab/vm_private.h"
+#include "virtio/stream_port.h"
+#include "virtio/vsock.h"
+
+static size_t link_send(void *ctx, const void *data, size_t len)
+{
+	struct pv_vm *vm = ctx;
+	return vm->conn ? pv_vsock_conn_send(vm->conn, data, len) : 0;
+}
+
+static void link_digested(void *ctx, size_t len)
+{
+	struct pv_vm *vm = ctx;
+	if (vm->conn)
+		pv_vsock_conn_credit(vm->conn, len);
+}
+
+static void link_close(void *ctx)
+{
+	struct pv_vm *vm = ctx;
+	struct pv_vsock_conn *conn = vm->conn;
+	vm->conn = NULL;
+	if (conn)
+		pv_vsock_conn_close(conn);
+}
+
+static const struct pv_agent_link_ops link_ops = {
+    .send = link_send,
+    .digested = link_digested,
+    .close = link_close,
+};
+
+static void port_receive(void *ctx, const void *data, size_t len)
+{
+	struct pv_vm *vm = ctx;
+	bool was_ready = pv_agent_is_ready(vm->agent);
+	pv_agent_receive(vm->agent, data, len);
+	/* An agent that was lost (killed, restarted) and is back makes the guest usable again. */
+	if (!was_ready && pv_agent_is_ready(vm->agent) && vm->state == PV_VM_DEAD && !vm->powered_off) {
+		vm->state = PV_VM_BOOTED;
+		vm->death[0] = '\0';
+	}
+}
+
+static void port_writable(void *ctx)
+{
+	struct pv_vm *vm = ctx;
+	pv_agent_writable(vm->agent);
+}
+
+static void port_closed(void *ctx)
+{
+	struct pv_vm *vm = ctx;
+	bool was_ready = pv_agent_is_ready(vm->agent);
+	vm->conn = NULL;
+	pv_agent_closed(vm->agent);
+	if (was_ready && (vm->state == PV_VM_BOOTED || vm->state == PV_VM_PAUSED)) {
+		vm->state = PV_VM_DEAD;
+		snprintf(vm->death, sizeof(vm->death), "agent connection lost: the agent in the guest ended or was killed");
+	}
+	pv_loop_wake(vm->host->loop);
+}
+
+/* An agent that shut its side down is gone for us: it never half-closes. */
+static void port_end(void *ctx)
+{
+	struct pv_vm *vm = ctx;
+	struct pv_vsock_conn *conn = vm->conn;
+	port_closed(ctx);
+	if (conn)
+		pv_vsock_conn_close(conn);
+}
+
+static const struct pv_stream_port_ops port_ops = {
+    .receive = port_receive,
+    .writable = port_writable,
+    .end_of_stream = port_end,
+    .closed = port_closed,
+};
+
+static bool port_accept(void *ctx, struct pv_vsock_conn *conn, const struct pv_stream_port_ops **ops, void **port_ctx)
+{
+	struct pv_vm *vm = ctx;
+	if (vm->conn)
+		return false;
+	vm->conn = conn;
+	*ops = &port_ops;
+	*port_ctx = vm;
+	if (!pv_agent_attach(vm->agent, &link_ops, vm)) {
+		vm->conn = NULL;
+		return false;
+	}
+	return true;
+}
+
+int pv_vm_link_listen(struct pv_vm *vm)
+{
+	return pv_vsock_listen(pv_machine_vsock(vm->machine), PV_AGENT_PORT, port_accept, vm);
+}
+
+void pv_vm_cancel(struct pv_vm *vm, const char *reason)
+{
+	if (vm->agent)
+		pv_agent_cancel(vm->agent, reason);
+}

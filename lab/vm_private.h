@@ -1,0 +1,64 @@
+/*
+ * The inside of a VM, shared by the files lab/vm*.c and lab/host.c only.
+ */
+#ifndef PV_LAB_VM_PRIVATE_H
+#define PV_LAB_VM_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "base/err.h"
+
+#include "lab/console_log.h"
+#include "lab/initramfs.h"
+#include "lab/options.h"
+#include "lab/vm.h"
+#include "vmm/machine.h"
+
+struct pv_vsock_conn;
+
+struct pv_vm {
+	unsigned references; /* script thread */
+	struct pv_host *host;
+	char *name;
+	const struct pv_profile *profile;
+	struct pv_options created_with;
+
+	/* The current boot; script thread, set up while no machine runs. */
+	struct pv_options boot;
+	struct pv_bytes cmdline;
+	struct pv_initramfs initramfs;
+	struct pv_machine *machine;
+	struct pv_agent *agent;
+	uint32_t cid;
+	int64_t agent_deadline_ns;
+	int64_t started_ns;
+	bool spawned; /* vm_spawned was told, vm_shutdown was not */
+
+	/* [loop lock] */
+	enum pv_vm_state state;
+	struct pv_vsock_conn *conn;
+	struct pv_console_log log;
+	char death[PV_ERR_TEXT_MAX]; /* why the guest died, or empty */
+	bool powered_off; /* the guest switched itself off */
+};
+
+/* [loop lock] Fails what is in flight with `reason`; the guest goes on. */
+void pv_vm_cancel(struct pv_vm *vm, const char *reason);
+
+/* Joins a VM's vsock to its agent client: from now on a connecting agent is served. [loop lock] */
+int pv_vm_link_listen(struct pv_vm *vm);
+
+/* The two halves of pv_vm_boot, so that several VMs can boot side by side: start the machine, then wait for its agent. */
+int pv_vm_boot_begin(struct pv_vm *vm, const struct pv_options *options, struct pv_err *err);
+int pv_vm_boot_wait(struct pv_vm *vm, struct pv_err *err);
+
+/* Waits until the agent answers, the guest is gone, time is up, or the host is interrupted. `what` begins the error. [loop lock] */
+int pv_vm_wait_agent(struct pv_vm *vm, const char *what, int64_t deadline_ns, struct pv_err *err);
+
+/* Sets the wrong-state error of spec 7.1 for `action`. Returns -EBADFD. [loop lock] */
+int pv_vm_wrong_state(struct pv_vm *vm, const char *action, struct pv_err *err);
+
+/* Stops and frees the machine, tells vm_shutdown once, and leaves the VM in `state`. */
+void pv_vm_stop_machine(struct pv_vm *vm, enum pv_vm_state state);
+
+#endif

@@ -1,0 +1,96 @@
+/*
+ * provium: the command. Theory: options, then configuration, then pre-flight, then discovery and the dispatcher. Exit codes are clamped to 0 (all
+ * files clean), 1 (at least one was not) and 2 (provium itself could not work).
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "lab/config.h"
+#include "runner/discover.h"
+#include "runner/dispatcher.h"
+#include "runner/image.h"
+#include "runner/init.h"
+#include "runner/options.h"
+#include "runner/preflight.h"
+#include "runner/report.h"
+
+enum {
+	EXIT_CLEAN = 0,
+	EXIT_UNCLEAN = 1,
+	EXIT_INTERNAL = 2,
+};
+
+static int fail(const struct pv_err *err)
+{
+	fprintf(stderr, "provium: %s\n", err->text);
+	return EXIT_INTERNAL;
+}
+
+static int list_files(const struct pv_discovery *discovery)
+{
+	for (size_t i = 0; i < discovery->count; i++)
+		printf("%s\n", discovery->files[i].path);
+	printf("%zu test(s) found\n", discovery->count);
+	return EXIT_CLEAN;
+}
+
+static int run_files(const struct pv_discovery *discovery, const struct pv_config *config, const struct pv_runner_options *options)
+{
+	struct pv_report report = {.out = stdout, .json = options->json, .verbose = options->verbose, .quiet = options->quiet};
+	struct pv_err err = PV_ERR_INIT;
+	if (discovery->count == 0) {
+		pv_report_nothing(&report);
+		return EXIT_CLEAN;
+	}
+	int64_t start = pv_clock_now();
+	int status = pv_dispatcher_run(discovery, config, options, &report, &err);
+	pv_report_summary(&report, pv_clock_now() - start);
+	if (status)
+		fprintf(stderr, "provium: %s\n", err.text);
+	if (status && status != -EINTR)
+		return EXIT_INTERNAL;
+	return status || report.unclean_files ? EXIT_UNCLEAN : EXIT_CLEAN;
+}
+
+/* `run` and `list` share everything up to the list of files. */
+static int discover_and(const struct pv_runner_options *options)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_config config;
+	struct pv_discovery discovery;
+	if (pv_config_load(&config, options->config ? options->config : "provium.toml", options->config != NULL, &err))
+		return fail(&err);
+	for (size_t i = 0; i < config.warning_count; i++)
+		fprintf(stderr, "provium: warning: %s\n", config.warnings[i]);
+	int result = EXIT_INTERNAL;
+	if (options->command == PV_RUNNER_RUN && !options->no_preflight && pv_preflight_check(stderr))
+		goto out;
+	if (pv_discovery_walk(&discovery, options->words, options->word_count, &config, options->filter, &err)) {
+		fail(&err);
+		goto out;
+	}
+	result = options->command == PV_RUNNER_LIST ? list_files(&discovery) : run_files(&discovery, &config, options);
+	pv_discovery_finish(&discovery);
+out:
+	pv_config_finish(&config);
+	return result;
+}
+
+int main(int argc, char **argv)
+{
+	struct pv_runner_options options;
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_runner_options_parse(&options, argc, argv, &err))
+		return fail(&err);
+	switch (options.command) {
+	case PV_RUNNER_HELP: pv_runner_options_help(stdout); return EXIT_CLEAN;
+	case PV_RUNNER_VERSION: printf("provium %s\n", PV_VERSION); return EXIT_CLEAN;
+	case PV_RUNNER_IMAGE: return pv_runner_image(options.words, options.word_count) ? EXIT_INTERNAL : EXIT_CLEAN;
+	case PV_RUNNER_INIT: return pv_runner_init(options.words, options.word_count) ? EXIT_INTERNAL : EXIT_CLEAN;
+	case PV_RUNNER_RUN:
+	case PV_RUNNER_LIST: break;
+	}
+	return discover_and(&options);
+}
