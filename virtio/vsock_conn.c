@@ -28,6 +28,7 @@
 #include <sys/types.h>
 
 #include "virtio/vsock.h"
+#include "virtio/vsock_outbox.h"
 
 /* Buffers larger than this are given back when they run empty. */
 #define OUT_KEEP 65536u
@@ -139,7 +140,7 @@ void pv_vsock_conn_sent(struct pv_vsock_conn *conn, uint16_t op, uint32_t len)
 void pv_vsock_conn_drop(struct pv_vsock_conn *conn, size_t len)
 {
 	conn->out_used += len;
-	pv_vsock_count_queued(conn->vsock, -(ptrdiff_t)len);
+	conn->outbox->queued -= len;
 	if (conn->out_used < conn->out.len)
 		return;
 	conn->out_used = 0;
@@ -164,7 +165,7 @@ static ssize_t out_append(struct pv_vsock_conn *conn, const void *data, size_t l
 	}
 	if (pv_bytes_append(&conn->out, data, len) < 0)
 		return -ENOMEM;
-	pv_vsock_count_queued(conn->vsock, (ptrdiff_t)len);
+	conn->outbox->queued += len;
 	return (ssize_t)len;
 }
 
@@ -245,7 +246,7 @@ void pv_vsock_conn_input(
 	if (conn->dead)
 		return;
 	if (fine)
-		pv_vsock_wake(conn);
+		pv_vsock_outbox_add(conn->outbox, conn);
 	else
 		pv_vsock_end(conn, true, true);
 }
@@ -258,7 +259,7 @@ size_t pv_vsock_conn_send(struct pv_vsock_conn *conn, const void *data, size_t l
 		return len;
 	struct pv_vsock *vsock = conn->vsock;
 	pv_vsock_enter(vsock);
-	size_t taken = pv_vsock_send_now(conn, data, len);
+	size_t taken = pv_vsock_outbox_send_now(conn->outbox, conn, data, len);
 	ssize_t added = out_append(conn, (const uint8_t *)data + taken, len - taken);
 	if (added < 0) {
 		/* With nothing queued no event would ever let the port go on. */
@@ -268,7 +269,7 @@ size_t pv_vsock_conn_send(struct pv_vsock_conn *conn, const void *data, size_t l
 		/* What could go out at once has gone, so that leaving does not call `writable` yet.
 		 */
 		conn->want_writable = taken < len;
-		pv_vsock_wake(conn);
+		pv_vsock_outbox_add(conn->outbox, conn);
 	}
 	pv_vsock_leave(vsock);
 	return taken;
@@ -288,7 +289,7 @@ void pv_vsock_conn_credit(struct pv_vsock_conn *conn, size_t len)
 	struct pv_vsock *vsock = conn->vsock;
 	pv_vsock_enter(vsock);
 	state->owed |= PV_VSOCK_OWED_CREDIT;
-	pv_vsock_wake(conn);
+	pv_vsock_outbox_add(conn->outbox, conn);
 	pv_vsock_leave(vsock);
 }
 
@@ -301,7 +302,7 @@ void pv_vsock_conn_shutdown(struct pv_vsock_conn *conn)
 	conn->state.host_shutdown = true;
 	conn->state.owed |= PV_VSOCK_OWED_SHUTDOWN;
 	conn->want_writable = false;
-	pv_vsock_wake(conn);
+	pv_vsock_outbox_add(conn->outbox, conn);
 	pv_vsock_leave(vsock);
 }
 

@@ -19,6 +19,7 @@
 #include "virtio/vsock_packet.h"
 
 struct pv_vsock;
+struct pv_vsock_outbox;
 
 enum pv_vsock_conn_phase {
 	PV_VSOCK_CONN_OFFERED,	  /* the guest asked, the listener has not answered yet */
@@ -59,6 +60,7 @@ struct pv_vsock_conn_state {
 struct pv_vsock_conn {
 	struct pv_vsock_conn_state state;
 	struct pv_vsock *vsock;
+	struct pv_vsock_outbox *outbox;
 	const struct pv_stream_port_ops *ops; /* NULL while no port is to be told anything */
 	void *ctx;
 	struct pv_bytes out; /* for the guest; the first `out_used` bytes have gone */
@@ -114,16 +116,6 @@ void pv_vsock_conn_advance(struct pv_vsock_conn *conn);
  */
 void pv_vsock_enter(struct pv_vsock *vsock);
 void pv_vsock_leave(struct pv_vsock *vsock);
-
-/* Lists the connection as ready if it has something to send. */
-void pv_vsock_wake(struct pv_vsock_conn *conn);
-
-/* Sends from `data` past the queue of waiting bytes if nothing is in front of it; returns the bytes
- * that went into the guest's buffers. */
-size_t pv_vsock_send_now(struct pv_vsock_conn *conn, const void *data, size_t len);
-
-/* Accounts for a change in waiting bytes. */
-void pv_vsock_count_queued(struct pv_vsock *vsock, ptrdiff_t change);
 
 /* Ends a live connection: with a RST to the guest if `tell_guest` and it knows of the connection,
  * with `closed` if `tell_port`. */
