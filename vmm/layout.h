@@ -50,6 +50,10 @@
 #define PV_LAYOUT_PM_RESET   0x40u
 #define PV_LAYOUT_RESET_VALUE 0x01u
 
+/* Sleep types (SLP_TYP of PM1 control, and \_Sx packages). */
+#define PV_LAYOUT_SLEEP_S3 1u
+#define PV_LAYOUT_SLEEP_S5 5u
+
 /* --- GSIs --- */
 #define PV_LAYOUT_GSI_SERIAL 4u
 #define PV_LAYOUT_GSI_RTC    8u
