@@ -1,0 +1,240 @@
+/*
+ * The dispatcher: frames become requests, requests start operations, operations answer through
+ * their call.
+ *
+ * The table is a list: there are as many entries as the host has unanswered requests. When the
+ * stream ends, each call is detached and told to end; the operation goes on to exist until its
+ * thread or child has come back, but answers nowhere.
+ */
+#include "agent/guest/call.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "base/err.h"
+
+static const char *const capabilities[] = {"exec", "files"};
+
+void pv_call_begin(
+    struct pv_call *call, struct pv_calls *calls, uint64_t id, const struct pv_call_ops *ops)
+{
+	*call = (struct pv_call){.calls = calls, .next = calls->first, .id = id, .ops = ops};
+	if (calls->first)
+		calls->first->prev = call;
+	calls->first = call;
+	calls->count++;
+}
+
+static void forget(struct pv_call *call)
+{
+	if (call->detached)
+		return;
+	if (call->prev)
+		call->prev->next = call->next;
+	else
+		call->calls->first = call->next;
+	if (call->next)
+		call->next->prev = call->prev;
+	call->prev = call->next = NULL;
+	call->calls->count--;
+}
+
+/* Where answers of this call go, or NULL. */
+static struct pv_bytes *out_of(struct pv_call *call)
+{
+	return call->detached ? NULL : pv_connection_out(&call->calls->connection);
+}
+
+/* A frame that could not be queued leaves a hole in the conversation: give the stream up. */
+static void check(struct pv_calls *calls, int status)
+{
+	if (status < 0)
+		pv_connection_break(&calls->connection);
+}
+
+void pv_call_data(
+    struct pv_call *call, enum pv_protocol_channel channel, const void *data, size_t len)
+{
+	struct pv_bytes *out = out_of(call);
+	if (out)
+		check(call->calls, pv_reply_put_data(out, call->id, channel, data, len));
+}
+
+void pv_call_credit(struct pv_call *call, uint64_t credit)
+{
+	struct pv_bytes *out = out_of(call);
+	if (out)
+		check(call->calls, pv_reply_put_credit(out, call->id, credit));
+}
+
+void pv_call_flush(struct pv_call *call)
+{
+	if (!call->detached)
+		pv_connection_flush(&call->calls->connection);
+}
+
+bool pv_call_has_room(struct pv_call *call)
+{
+	return call->detached || pv_connection_has_room(&call->calls->connection);
+}
+
+static void finish(struct pv_call *call, int status)
+{
+	if (!call->detached) {
+		check(call->calls, status);
+		pv_connection_flush(&call->calls->connection);
+	}
+	forget(call);
+}
+
+void pv_call_end_exit(struct pv_call *call, enum pv_reply_exit exit, int code)
+{
+	struct pv_bytes *out = out_of(call);
+	finish(call, out ? pv_reply_put_exit(out, call->id, exit, code) : 0);
+}
+
+void pv_call_end_size(struct pv_call *call, uint64_t size)
+{
+	struct pv_bytes *out = out_of(call);
+	finish(call, out ? pv_reply_put_size(out, call->id, size) : 0);
+}
+
+void pv_call_end_stat(struct pv_call *call, const struct pv_reply_stat *stat)
+{
+	struct pv_bytes *out = out_of(call);
+	finish(call, out ? pv_reply_put_stat(out, call->id, stat) : 0);
+}
+
+void pv_call_fail(struct pv_call *call, int code, const char *message)
+{
+	struct pv_bytes *out = out_of(call);
+	char text[256];
+	if (!message)
+		message = strerror_r(code, text, sizeof(text));
+	finish(call, out ? pv_reply_put_error(out, call->id, code, message) : 0);
+}
+
+void pv_call_refuse(struct pv_call *call, enum pv_reply_reason reason, const char *message)
+{
+	struct pv_bytes *out = out_of(call);
+	finish(call, out ? pv_reply_put_refused(out, call->id, reason, message) : 0);
+}
+
+static struct pv_call *find(struct pv_calls *calls, uint64_t id)
+{
+	struct pv_call *call = calls->first;
+	while (call && call->id != id)
+		call = call->next;
+	return call;
+}
+
+/* A request for a call under way. One that has ended meanwhile is no fault: the last answer and the
+ * chunk have crossed. */
+static void tell(struct pv_call *call, const struct pv_request *request)
+{
+	if (!call)
+		return;
+	if (request->op == PV_REQUEST_CHUNK && call->ops->chunk)
+		call->ops->chunk(call, request->chunk);
+	else if (request->op == PV_REQUEST_FINISH && call->ops->finish)
+		call->ops->finish(call);
+	else if (request->op == PV_REQUEST_CANCEL && call->ops->cancel)
+		call->ops->cancel(call);
+}
+
+/* Answers a request that starts no operation. */
+static int refuse(struct pv_calls *calls, uint64_t id, enum pv_reply_reason reason, const char *why)
+{
+	struct pv_bytes *out = pv_connection_out(&calls->connection);
+	int status = out ? pv_reply_put_refused(out, id, reason, why) : 0;
+	pv_connection_flush(&calls->connection);
+	return status;
+}
+
+static int say_hello(struct pv_calls *calls, uint64_t id)
+{
+	struct utsname name = {0};
+	uname(&name);
+	struct pv_bytes *out = pv_connection_out(&calls->connection);
+	int status = 0;
+	if (out)
+		status = pv_reply_put_hello(out, id, name.release, capabilities,
+		    sizeof(capabilities) / sizeof(capabilities[0]));
+	pv_connection_flush(&calls->connection);
+	return status;
+}
+
+static int dispatch(struct pv_calls *calls, struct pv_request *request)
+{
+	struct pv_call *known = find(calls, request->id);
+	if (request->op == PV_REQUEST_CHUNK || request->op == PV_REQUEST_FINISH ||
+	    request->op == PV_REQUEST_CANCEL) {
+		tell(known, request);
+		return 0;
+	}
+	if (known)
+		return -EBADMSG; /* answers could not be told apart */
+	if (calls->count >= PV_PROTOCOL_CALLS_MAX)
+		return refuse(calls, request->id, PV_REPLY_BAD_REQUEST, "too many calls at once");
+	switch (request->op) {
+	case PV_REQUEST_HELLO: return say_hello(calls, request->id);
+	case PV_REQUEST_EXEC: pv_exec_start(calls, request); return 0;
+	default: pv_files_start(calls, request); return 0;
+	}
+}
+
+static int take_frame(void *ctx, struct pv_span payload)
+{
+	struct pv_calls *calls = ctx;
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_request request;
+	int status = pv_request_decode(&request, payload.data, payload.len, &err);
+	if (status == 0)
+		status = dispatch(calls, &request);
+	else if (status == -EINVAL && request.op == PV_REQUEST_CHUNK)
+		status = -EBADMSG; /* a call without this piece of its data must not go on */
+	else if (status == -EINVAL)
+		status = refuse(calls, request.id, PV_REPLY_BAD_REQUEST, err.text);
+	else if (status == -ENOSYS)
+		status = refuse(calls, request.id, PV_REPLY_UNSUPPORTED, err.text);
+	else if (status == -ENOMEM && request.id != 0)
+		status = refuse(calls, request.id, PV_REPLY_INTERNAL, err.text);
+	pv_request_finish(&request);
+	return status;
+}
+
+static void tell_room(void *ctx)
+{
+	struct pv_calls *calls = ctx;
+	for (struct pv_call *call = calls->first, *next; call; call = next) {
+		next = call->next;
+		if (call->ops->room)
+			call->ops->room(call);
+	}
+}
+
+static void detach_all(void *ctx)
+{
+	struct pv_calls *calls = ctx;
+	struct pv_call *call;
+	while ((call = calls->first)) {
+		forget(call);
+		call->detached = true;
+		if (call->ops->cancel)
+			call->ops->cancel(call);
+	}
+}
+
+static const struct pv_connection_ops connection_ops = {
+    .frame = take_frame,
+    .room = tell_room,
+    .lost = detach_all,
+};
+
+void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop)
+{
+	*calls = (struct pv_calls){.loop = loop};
+	pv_connection_init(&calls->connection, loop, &connection_ops, calls);
+	pv_pool_init(&calls->pool);
+}

@@ -1,0 +1,76 @@
+/*
+ * Calls under way in the guest: which request has which number, and the ways to answer. Everything
+ * here needs the loop lock.
+ */
+#ifndef PV_AGENT_GUEST_CALL_H
+#define PV_AGENT_GUEST_CALL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/guest/connection.h"
+#include "agent/guest/pool.h"
+#include "agent/guest/reaper.h"
+#include "agent/proto/reply.h"
+#include "agent/proto/request.h"
+
+struct pv_call;
+
+/* What a call can be told; NULL members are not of interest to it. */
+struct pv_call_ops {
+	void (*chunk)(struct pv_call *call, struct pv_span data);
+	void (*finish)(struct pv_call *call);
+	/* The host does not want the answer any more, or is gone (`detached`): end soon. Comes at
+	 * most twice. */
+	void (*cancel)(struct pv_call *call);
+	/* The queue to the host has room again. */
+	void (*room)(struct pv_call *call);
+};
+
+/* Lives in the memory of the operation, from pv_call_begin until pv_call_end, pv_call_fail or
+ * pv_call_refuse returns. */
+struct pv_call {
+	struct pv_calls *calls;
+	struct pv_call *prev;
+	struct pv_call *next;
+	uint64_t id;
+	const struct pv_call_ops *ops;
+	bool detached; /* its stream ended: answers go nowhere */
+};
+
+struct pv_calls {
+	struct pv_loop *loop;
+	struct pv_connection connection;
+	struct pv_pool pool;
+	struct pv_reaper reaper;
+	struct pv_call *first;
+	unsigned count;
+};
+
+void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop);
+
+/* Registers the call of a request. The number is free: the dispatcher has looked. */
+void pv_call_begin(
+    struct pv_call *call, struct pv_calls *calls, uint64_t id, const struct pv_call_ops *ops);
+
+/* Queues bytes or credit; pv_call_flush sends them. */
+void pv_call_data(
+    struct pv_call *call, enum pv_protocol_channel channel, const void *data, size_t len);
+void pv_call_credit(struct pv_call *call, uint64_t credit);
+void pv_call_flush(struct pv_call *call);
+bool pv_call_has_room(struct pv_call *call);
+
+/* The last answers. The caller owns the memory of the call again. */
+void pv_call_end_exit(struct pv_call *call, enum pv_reply_exit exit, int code);
+void pv_call_end_size(struct pv_call *call, uint64_t size);
+void pv_call_end_stat(struct pv_call *call, const struct pv_reply_stat *stat);
+/* `message` NULL: the text of errno `code`. */
+void pv_call_fail(struct pv_call *call, int code, const char *message);
+void pv_call_refuse(struct pv_call *call, enum pv_reply_reason reason, const char *message);
+
+/* The operations, each in its file; they answer by themselves, at once or later. They may take
+ * `request->memory` over. */
+void pv_exec_start(struct pv_calls *calls, struct pv_request *request);
+void pv_files_start(struct pv_calls *calls, struct pv_request *request);
+
+#endif

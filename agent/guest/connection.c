@@ -1,0 +1,307 @@
+/*
+ * The stream to the host: a vsock connection to port 1234 of CID 2 that the agent makes as soon as
+ * it can serve (vsock(7)).
+ *
+ * There may be no vsock device yet, no driver yet, or nobody who listens; a kernel has no event for
+ * the last, so the attempt is repeated after 20 ms, then ever less often up to once a second. When
+ * an established stream ends, which some ways of restoring a guest do, the same begins anew.
+ *
+ * Sending is eager: pv_connection_flush writes at once, on whichever thread holds the lock, and
+ * only what the socket does not take waits for the loop. Writing never calls back, because its
+ * callers hold half-changed state: a failed write arms a timer at once, and the loop thread then
+ * reports the loss.
+ */
+#include "agent/guest/connection.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Needs sys/socket.h before it. */
+#include <linux/vm_sockets.h>
+
+#include "agent/proto/protocol.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/fd.h"
+
+#define BACKOFF_FIRST (20 * (PV_CLOCK_SECOND / 1000))
+#define BACKOFF_LAST  PV_CLOCK_SECOND
+
+/* Producers pause above the first and go on below the second. */
+#define QUEUE_HIGH (1u << 20)
+#define QUEUE_LOW  (256u << 10)
+
+#define READ_SIZE (64u << 10)
+
+static void try_connect(void *ctx);
+
+void pv_connection_init(struct pv_connection *connection, struct pv_loop *loop,
+    const struct pv_connection_ops *ops, void *ctx)
+{
+	*connection = (struct pv_connection){
+	    .loop = loop,
+	    .ops = ops,
+	    .ctx = ctx,
+	    .fd = -1,
+	    .backoff_ns = BACKOFF_FIRST,
+	    .reader = {.limit = PV_PROTOCOL_FRAME_MAX},
+	};
+}
+
+static size_t queued(const struct pv_connection *connection)
+{
+	return connection->out.len - connection->sent;
+}
+
+static void set_events(struct pv_connection *connection, uint32_t events)
+{
+	if (connection->events == events)
+		return;
+	connection->events = events;
+	pv_loop_watch_set(&connection->watch, events);
+}
+
+static void close_stream(struct pv_connection *connection)
+{
+	pv_loop_watch_remove(&connection->watch);
+	pv_loop_timer_clear(&connection->timer);
+	pv_fd_close(&connection->fd);
+	pv_frame_reader_finish(&connection->reader);
+	pv_bytes_finish(&connection->out);
+	connection->sent = 0;
+	connection->up = connection->broken = connection->full = false;
+}
+
+static void lose(struct pv_connection *connection)
+{
+	close_stream(connection);
+	connection->ops->lost(connection->ctx);
+	pv_loop_wake(connection->loop);
+	if (connection->adopted) {
+		pv_loop_quit(connection->loop);
+		return;
+	}
+	connection->backoff_ns = BACKOFF_FIRST;
+	try_connect(connection);
+}
+
+static void lose_from_timer(void *ctx)
+{
+	lose(ctx);
+}
+
+void pv_connection_break(struct pv_connection *connection)
+{
+	if (!connection->up || connection->broken)
+		return;
+	connection->broken = true;
+	pv_loop_timer_set(
+	    connection->loop, &connection->timer, pv_clock_now(), lose_from_timer, connection);
+}
+
+struct pv_bytes *pv_connection_out(struct pv_connection *connection)
+{
+	return connection->up && !connection->broken ? &connection->out : NULL;
+}
+
+bool pv_connection_has_room(struct pv_connection *connection)
+{
+	if (!connection->full && queued(connection) < QUEUE_HIGH)
+		return true;
+	connection->full = true;
+	return false;
+}
+
+/* Writes until the socket is full. Returns 0 or -errno. */
+static int write_queue(struct pv_connection *connection)
+{
+	while (queued(connection) > 0) {
+		ssize_t done = send(connection->fd, connection->out.data + connection->sent,
+		    queued(connection), MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		connection->sent += (size_t)done;
+	}
+	return 0;
+}
+
+void pv_connection_flush(struct pv_connection *connection)
+{
+	if (!connection->up || connection->broken)
+		return;
+	if (write_queue(connection) < 0) {
+		pv_connection_break(connection);
+		return;
+	}
+	/* Move the rest to the front only when that moves little. */
+	if (connection->sent >= queued(connection)) {
+		pv_bytes_consume(&connection->out, connection->sent);
+		connection->sent = 0;
+	}
+	/* EPOLLOUT also when somebody must still hear that there is room again. */
+	bool waiting = queued(connection) > 0 || connection->full;
+	set_events(connection, waiting ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+static void report_room(struct pv_connection *connection)
+{
+	if (!connection->full || queued(connection) > QUEUE_LOW)
+		return;
+	connection->full = false;
+	connection->ops->room(connection->ctx);
+	pv_loop_wake(connection->loop);
+}
+
+/* Hands out the whole frames that are there. Returns 0, or negative when the stream is unusable. */
+static int take_frames(struct pv_connection *connection)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_span payload;
+	int status;
+	while ((status = pv_frame_next(&connection->reader, &payload, &err)) > 0) {
+		status = connection->ops->frame(connection->ctx, payload);
+		if (status < 0)
+			return status;
+	}
+	return status;
+}
+
+/* Reads what has come. Returns 0, or negative when the stream is over or unusable. */
+static int read_stream(struct pv_connection *connection)
+{
+	uint8_t chunk[READ_SIZE];
+	for (;;) {
+		ssize_t got = recv(connection->fd, chunk, sizeof(chunk), MSG_DONTWAIT);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		if (got == 0)
+			return -ECONNRESET;
+		int status = pv_frame_feed(&connection->reader, chunk, (size_t)got);
+		if (status == 0)
+			status = take_frames(connection);
+		/* A short read has emptied the socket: spare the call that would say so. */
+		if (status < 0 || (size_t)got < sizeof(chunk))
+			return status;
+	}
+}
+
+static void stream_ready(void *ctx, uint32_t events)
+{
+	struct pv_connection *connection = ctx;
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+		if (read_stream(connection) < 0) {
+			lose(connection);
+			return;
+		}
+	}
+	if (!(events & EPOLLOUT))
+		return;
+	pv_connection_flush(connection);
+	report_room(connection);
+	pv_connection_flush(connection);
+}
+
+static int begin_stream(struct pv_connection *connection, struct pv_err *err)
+{
+	pv_loop_watch_remove(&connection->watch);
+	int status = pv_loop_watch_add(connection->loop, &connection->watch, connection->fd,
+	    EPOLLIN, stream_ready, connection, err);
+	if (status < 0)
+		return status;
+	connection->events = EPOLLIN;
+	connection->up = true;
+	connection->told = false;
+	connection->backoff_ns = BACKOFF_FIRST;
+	return 0;
+}
+
+int pv_connection_adopt(struct pv_connection *connection, int fd)
+{
+	struct pv_err err = PV_ERR_INIT;
+	connection->fd = fd;
+	connection->adopted = true;
+	return begin_stream(connection, &err);
+}
+
+static const char *advice(int code)
+{
+	if (code == EAFNOSUPPORT)
+		return "this kernel has no virtio vsock: add the modules vsock, "
+		       "vmw_vsock_virtio_transport_common and vmw_vsock_virtio_transport, or set "
+		       "CONFIG_VSOCKETS and CONFIG_VIRTIO_VSOCKETS";
+	if (code == ENODEV)
+		return "there is no virtio vsock device, or no driver for it: add the module "
+		       "vmw_vsock_virtio_transport or set CONFIG_VIRTIO_VSOCKETS, and the virtio "
+		       "transport of the device";
+	return "nobody takes the connection to vsock port 1234 of the host";
+}
+
+/* Closes this attempt and plans the next. */
+static void retry_later(struct pv_connection *connection, int code)
+{
+	pv_loop_watch_remove(&connection->watch);
+	pv_fd_close(&connection->fd);
+	if (connection->backoff_ns >= BACKOFF_LAST && !connection->told) {
+		connection->told = true;
+		fprintf(stderr, "provium-agent: %s (%s); trying again every second\n", advice(code),
+		    strerror(code));
+	}
+	pv_loop_timer_set(connection->loop, &connection->timer,
+	    pv_clock_deadline(connection->backoff_ns), try_connect, connection);
+	connection->backoff_ns *= 2;
+	if (connection->backoff_ns > BACKOFF_LAST)
+		connection->backoff_ns = BACKOFF_LAST;
+}
+
+static void connect_ready(void *ctx, uint32_t events)
+{
+	struct pv_connection *connection = ctx;
+	struct pv_err err = PV_ERR_INIT;
+	int code = 0;
+	socklen_t len = sizeof(code);
+	if (getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &code, &len) < 0)
+		code = errno;
+	if (code == 0)
+		code = -begin_stream(connection, &err);
+	if (code != 0)
+		retry_later(connection, code);
+}
+
+static void try_connect(void *ctx)
+{
+	struct pv_connection *connection = ctx;
+	struct pv_err err = PV_ERR_INIT;
+	struct sockaddr_vm address = {
+	    .svm_family = AF_VSOCK,
+	    .svm_cid = VMADDR_CID_HOST,
+	    .svm_port = PV_PROTOCOL_PORT,
+	};
+	int status = 0;
+	connection->fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (connection->fd < 0) {
+		retry_later(connection, errno);
+		return;
+	}
+	if (connect(connection->fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		status = begin_stream(connection, &err);
+	else if (errno == EINPROGRESS)
+		status = pv_loop_watch_add(connection->loop, &connection->watch, connection->fd,
+		    EPOLLOUT, connect_ready, connection, &err);
+	else
+		status = -errno;
+	if (status < 0)
+		retry_later(connection, -status);
+}
+
+void pv_connection_start(struct pv_connection *connection)
+{
+	try_connect(connection);
+}

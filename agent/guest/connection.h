@@ -1,0 +1,69 @@
+/*
+ * The agent's stream to the host: made, kept up, framed, with a bounded queue of answers.
+ * Everything here is called with the loop lock held.
+ */
+#ifndef PV_AGENT_GUEST_CONNECTION_H
+#define PV_AGENT_GUEST_CONNECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/frame.h"
+#include "base/loop.h"
+
+struct pv_connection_ops {
+	/* A whole frame came. Negative: the host does not speak our protocol, give the stream up.
+	 */
+	int (*frame)(void *ctx, struct pv_span payload);
+	/* The queue has room again after pv_connection_has_room was false. */
+	void (*room)(void *ctx);
+	/* The stream ended; what was queued is gone. */
+	void (*lost)(void *ctx);
+};
+
+struct pv_connection {
+	struct pv_loop *loop;
+	const struct pv_connection_ops *ops;
+	void *ctx;
+	int fd;
+	bool up;      /* connected; else connecting, or waiting to try again */
+	bool adopted; /* given by the caller: its end ends the process */
+	bool broken;  /* a write failed; the loop thread will notice soon */
+	bool told;    /* why there is no connection has been printed */
+	struct pv_loop_watch watch;
+	uint32_t events; /* of `watch` */
+	struct pv_loop_timer timer;
+	int64_t backoff_ns;
+	struct pv_frame_reader reader;
+	struct pv_bytes out; /* frames for the host; the first `sent` bytes are gone */
+	size_t sent;
+	bool full; /* somebody was told that there is no room */
+};
+
+void pv_connection_init(struct pv_connection *connection, struct pv_loop *loop,
+    const struct pv_connection_ops *ops, void *ctx);
+
+/* Begins to connect to the host's vsock port, and goes on until it works, now and whenever the
+ * stream ends. */
+void pv_connection_start(struct pv_connection *connection);
+
+/* Serves a connected socket instead; the loop quits when it ends. Takes the descriptor over.
+ * Returns 0 or -errno. */
+int pv_connection_adopt(struct pv_connection *connection, int fd);
+
+/* Where the next frame is to be appended. NULL when there is no stream. Call pv_connection_flush
+ * after a row of them. */
+struct pv_bytes *pv_connection_out(struct pv_connection *connection);
+
+/* Sends what the socket takes now; the rest follows by itself. Never calls back. */
+void pv_connection_flush(struct pv_connection *connection);
+
+/* Gives the stream up soon (from the loop, not from within this call). */
+void pv_connection_break(struct pv_connection *connection);
+
+/* False while so much is queued that producers should pause until `room`; waiters in pv_loop_wait
+ * are woken then too. */
+bool pv_connection_has_room(struct pv_connection *connection);
+
+#endif

@@ -1,0 +1,362 @@
+/*
+ * `exec`: a program runs to its end, its output goes to the host as it comes.
+ *
+ * Each run is one struct exec: a child, up to three pipes, a timer. It ends when the direct child
+ * has ended: what its pipes hold at that moment is still sent, then they are closed, so that a
+ * daemon which it left behind with our pipes in its hands holds up nobody. A timeout kills the
+ * process group; the answer then comes with the child's end, or a little later without it when the
+ * kernel cannot end it.
+ *
+ * Flow: output is read only while the queue to the host has room. Input waits in `input` until the
+ * program takes it, and each byte taken or thrown away (a program may close its input) is credit
+ * for the host, so at most PV_PROTOCOL_WINDOW bytes wait. All on the loop thread.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/guest/call.h"
+#include "agent/guest/spawn.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/fd.h"
+
+/* A killed child that has not ended after this long hangs in the kernel. */
+#define KILL_GRACE (2 * PV_CLOCK_SECOND)
+/* Tell the host of credit in pieces of this size. */
+#define CREDIT_STEP (PV_PROTOCOL_WINDOW / 4)
+
+struct output {
+	struct exec *exec;
+	enum pv_protocol_channel channel;
+	int *fd; /* -1 after its end */
+	struct pv_loop_watch watch;
+	bool paused; /* until the queue has room */
+};
+
+struct exec {
+	struct pv_call call; /* first: the ops get it */
+	struct pv_reaper_child child;
+	struct pv_spawn spawn;
+	struct output outputs[2];
+	struct pv_loop_watch input_watch;
+	struct pv_bytes input;
+	uint64_t credit;   /* bytes taken and not yet reported */
+	bool input_ended;  /* the host has sent all */
+	bool input_closed; /* nobody reads any more */
+	bool timed_out;
+	bool cancelled;
+	struct pv_loop_timer timer;
+};
+
+static struct exec *exec_of(struct pv_call *call)
+{
+	return (struct exec *)call;
+}
+
+static struct exec *exec_of_child(struct pv_reaper_child *child)
+{
+	return (struct exec *)((char *)child - offsetof(struct exec, child));
+}
+
+/* Releases everything; the call has been answered. */
+static void destroy(struct exec *exec)
+{
+	for (unsigned i = 0; i < 2; i++)
+		pv_loop_watch_remove(&exec->outputs[i].watch);
+	pv_loop_watch_remove(&exec->input_watch);
+	pv_loop_timer_clear(&exec->timer);
+	pv_reaper_remove(&exec->call.calls->reaper, &exec->child);
+	pv_spawn_finish(&exec->spawn);
+	pv_bytes_finish(&exec->input);
+	free(exec);
+}
+
+static void kill_group(const struct exec *exec)
+{
+	/* The child itself too: it may not have made its group yet, or have left it. */
+	kill(-exec->spawn.pid, SIGKILL);
+	kill(exec->spawn.pid, SIGKILL);
+}
+
+/* --- input --- */
+
+static void close_input(struct exec *exec)
+{
+	pv_loop_watch_remove(&exec->input_watch);
+	pv_fd_close(&exec->spawn.input);
+	exec->input_closed = true;
+}
+
+/* Counts bytes that the host may replace by others. */
+static void digest(struct exec *exec, size_t len)
+{
+	exec->credit += len;
+	if (exec->input_ended || exec->credit < CREDIT_STEP)
+		return;
+	pv_call_credit(&exec->call, exec->credit);
+	pv_call_flush(&exec->call);
+	exec->credit = 0;
+}
+
+static void feed_input(void *ctx, uint32_t events);
+
+/* Gives the program what it takes now; waits for it to take more, or closes at the end. */
+static void write_input(struct exec *exec)
+{
+	size_t done = 0;
+	while (!exec->input_closed && done < exec->input.len) {
+		ssize_t put =
+		    write(exec->spawn.input, exec->input.data + done, exec->input.len - done);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0 && errno == EAGAIN)
+			break;
+		if (put < 0)
+			close_input(exec);
+		else
+			done += (size_t)put;
+	}
+	if (exec->input_closed)
+		done = exec->input.len;
+	pv_bytes_consume(&exec->input, done);
+	if (done > 0)
+		digest(exec, done);
+	if (exec->input_closed)
+		return;
+	if (exec->input.len == 0 && exec->input_ended) {
+		close_input(exec);
+		return;
+	}
+	struct pv_err err = PV_ERR_INIT;
+	if (exec->input.len == 0)
+		pv_loop_watch_remove(&exec->input_watch);
+	else if (!exec->input_watch.loop &&
+		 pv_loop_watch_add(exec->call.calls->loop, &exec->input_watch, exec->spawn.input,
+		     EPOLLOUT, feed_input, exec, &err) < 0)
+		close_input(exec);
+}
+
+static void feed_input(void *ctx, uint32_t events)
+{
+	write_input(ctx);
+}
+
+static void take_chunk(struct pv_call *call, struct pv_span data)
+{
+	struct exec *exec = exec_of(call);
+	if (exec->input_ended)
+		return;
+	if (exec->input.len + data.len > PV_PROTOCOL_WINDOW ||
+	    pv_bytes_append(&exec->input, data.data, data.len) < 0) {
+		/* The host ignores the credit rule, or there is no memory: the stream is no use. */
+		pv_connection_break(&call->calls->connection);
+		return;
+	}
+	write_input(exec);
+}
+
+static void take_finish(struct pv_call *call)
+{
+	struct exec *exec = exec_of(call);
+	exec->input_ended = true;
+	write_input(exec);
+}
+
+/* --- output --- */
+
+static void close_output(struct output *output)
+{
+	pv_loop_watch_remove(&output->watch);
+	pv_fd_close(output->fd);
+}
+
+/* Reads once, at most `limit` bytes, and queues them. Returns the number, 0 at the end, -EAGAIN. */
+static ssize_t read_output(struct output *output, size_t limit)
+{
+	uint8_t chunk[64 << 10];
+	ssize_t got;
+	do {
+		got = read(*output->fd, chunk, limit < sizeof(chunk) ? limit : sizeof(chunk));
+	} while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return errno == EAGAIN ? -EAGAIN : 0;
+	if (got > 0)
+		pv_call_data(&output->exec->call, output->channel, chunk, (size_t)got);
+	return got;
+}
+
+static void output_ready(void *ctx, uint32_t events)
+{
+	struct output *output = ctx;
+	if (!pv_call_has_room(&output->exec->call)) {
+		output->paused = true;
+		pv_loop_watch_remove(&output->watch);
+		return;
+	}
+	ssize_t got = read_output(output, SIZE_MAX);
+	if (got > 0)
+		pv_call_flush(&output->exec->call);
+	else if (got == 0)
+		close_output(output);
+}
+
+static int watch_output(struct output *output)
+{
+	struct pv_err err = PV_ERR_INIT;
+	output->paused = false;
+	return pv_loop_watch_add(output->exec->call.calls->loop, &output->watch, *output->fd,
+	    EPOLLIN, output_ready, output, &err);
+}
+
+static void go_on(struct pv_call *call)
+{
+	struct exec *exec = exec_of(call);
+	for (unsigned i = 0; i < 2; i++) {
+		if (exec->outputs[i].paused && watch_output(&exec->outputs[i]) < 0)
+			close_output(&exec->outputs[i]);
+	}
+}
+
+/* Sends what the pipe holds now and no more: somebody else may write on for ever. */
+static void drain(struct output *output)
+{
+	int left = 0;
+	if (*output->fd < 0 || ioctl(*output->fd, FIONREAD, &left) < 0)
+		return;
+	while (left > 0) {
+		ssize_t got = read_output(output, (size_t)left);
+		if (got <= 0)
+			return;
+		left -= (int)got;
+	}
+}
+
+/* --- the end --- */
+
+static void exited(struct pv_reaper_child *child, int status)
+{
+	struct exec *exec = exec_of_child(child);
+	char message[256];
+	int code = pv_spawn_failure(&exec->spawn, message, sizeof(message));
+	if (code != 0) {
+		pv_call_fail(&exec->call, code, message);
+		destroy(exec);
+		return;
+	}
+	drain(&exec->outputs[0]);
+	drain(&exec->outputs[1]);
+	if (exec->timed_out)
+		pv_call_end_exit(&exec->call, PV_REPLY_TIMED_OUT, SIGKILL);
+	else if (exec->cancelled)
+		pv_call_fail(&exec->call, ECANCELED, NULL);
+	else if (WIFSIGNALED(status))
+		pv_call_end_exit(&exec->call, PV_REPLY_SIGNALLED, WTERMSIG(status));
+	else
+		pv_call_end_exit(&exec->call, PV_REPLY_EXITED, WEXITSTATUS(status));
+	destroy(exec);
+}
+
+/* The killed child does not end: answer without it. It becomes an orphan of ours. */
+static void kill_hangs(void *ctx)
+{
+	struct exec *exec = ctx;
+	drain(&exec->outputs[0]);
+	drain(&exec->outputs[1]);
+	if (exec->timed_out)
+		pv_call_end_exit(&exec->call, PV_REPLY_TIMED_OUT, SIGKILL);
+	else
+		pv_call_fail(&exec->call, ECANCELED, NULL);
+	destroy(exec);
+}
+
+static void await_kill(struct exec *exec)
+{
+	kill_group(exec);
+	pv_loop_timer_set(
+	    exec->call.calls->loop, &exec->timer, pv_clock_deadline(KILL_GRACE), kill_hangs, exec);
+}
+
+static void timeout(void *ctx)
+{
+	struct exec *exec = ctx;
+	exec->timed_out = true;
+	await_kill(exec);
+}
+
+static void cancel(struct pv_call *call)
+{
+	struct exec *exec = exec_of(call);
+	if (exec->cancelled || exec->timed_out)
+		return;
+	exec->cancelled = true;
+	await_kill(exec);
+}
+
+static const struct pv_call_ops ops = {
+    .chunk = take_chunk,
+    .finish = take_finish,
+    .cancel = cancel,
+    .room = go_on,
+};
+
+/* Puts the started program under watch. */
+static void supervise(struct exec *exec, const struct pv_request_exec *request)
+{
+	struct pv_calls *calls = exec->call.calls;
+	exec->child.pid = exec->spawn.pid;
+	exec->child.exited = exited;
+	pv_reaper_add(&calls->reaper, &exec->child);
+	int *fds[2] = {&exec->spawn.out, &exec->spawn.err};
+	int status = 0;
+	for (unsigned i = 0; i < 2; i++) {
+		struct output *output = &exec->outputs[i];
+		output->exec = exec;
+		output->channel = PV_PROTOCOL_CHANNEL_STDOUT + i;
+		output->fd = fds[i];
+		if (status == 0)
+			status = watch_output(output);
+	}
+	if (status == 0 && request->timeout_ns != PV_CLOCK_NEVER)
+		status = pv_loop_timer_set(calls->loop, &exec->timer,
+		    pv_clock_deadline(request->timeout_ns), timeout, exec);
+	if (exec->spawn.input >= 0)
+		write_input(exec);
+	else
+		exec->input_closed = true;
+	if (status < 0) {
+		/* No memory to watch it: the host must not wait for what we cannot see. */
+		kill_group(exec);
+		pv_call_refuse(&exec->call, PV_REPLY_INTERNAL, "out of memory (a program)");
+		destroy(exec);
+	}
+}
+
+void pv_exec_start(struct pv_calls *calls, struct pv_request *request)
+{
+	const struct pv_request_exec *wanted = &request->exec;
+	struct exec *exec = calloc(1, sizeof(*exec));
+	int status = exec ? pv_bytes_append(&exec->input, wanted->data.data, wanted->data.len) : 0;
+	if (!exec || status < 0) {
+		struct pv_call call;
+		static const struct pv_call_ops none;
+		pv_call_begin(&call, calls, request->id, &none);
+		pv_call_refuse(&call, PV_REPLY_INTERNAL, "out of memory (a program)");
+		free(exec);
+		return;
+	}
+	pv_call_begin(&exec->call, calls, request->id, &ops);
+	exec->input_ended = !wanted->more;
+	status = pv_spawn_start(&exec->spawn, wanted, wanted->data.len > 0 || wanted->more);
+	if (status < 0) {
+		pv_call_fail(&exec->call, -status, NULL);
+		pv_bytes_finish(&exec->input);
+		free(exec);
+		return;
+	}
+	supervise(exec, wanted);
+}

@@ -1,0 +1,106 @@
+/*
+ * provium-agent: the daemon in the guest. One thread runs the loop (connection, children, timers),
+ * a pool runs what may block.
+ *
+ *   rdinit=/sbin/provium-agent   PID 1 of an initramfs: serves beside the archive's /init, or is
+ * the init (guest/boot.c) provium-agent --serve        started by the init of a guest image; serves
+ * in the foreground provium-agent --serve-fd N   serves the connected socket N and ends with it;
+ * for tests on the host
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/guest/boot.h"
+#include "agent/guest/call.h"
+#include "agent/guest/modules.h"
+#include "agent/guest/power.h"
+#include "base/err.h"
+
+/* How the process was started. */
+struct role {
+	bool init; /* nobody else is PID 1 */
+	int fd;	   /* a socket to serve, or -1 */
+};
+
+/* Whoever started us may have ignored signals, and programs would inherit that. */
+static void reset_signals(void)
+{
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
+}
+
+static int serve(const struct role *role)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_loop *loop;
+	/* One of each for the life of the process; too large for a stack of habit. */
+	struct pv_calls *calls = calloc(1, sizeof(*calls));
+	struct pv_power power;
+	if (!calls || pv_loop_create(&loop, &err) < 0)
+		goto fail;
+	pv_loop_lock(loop);
+	pv_calls_init(calls, loop);
+	int status = pv_reaper_init(
+	    &calls->reaper, loop, role->init ? pv_power_signalled : NULL, NULL, &err);
+	if (status == 0 && role->fd >= 0)
+		status = pv_connection_adopt(&calls->connection, role->fd);
+	else if (status == 0)
+		pv_connection_start(&calls->connection);
+	if (role->init) {
+		/* The host's answer is on its way meanwhile. */
+		pv_boot_mount();
+		pv_power_init(&power, loop);
+	}
+	pv_loop_unlock(loop);
+	if (status < 0)
+		goto fail;
+	pv_loop_run(loop);
+	return 0;
+fail:
+	fprintf(stderr, "provium-agent: cannot start: %s\n",
+	    err.kind == PV_ERR_NONE ? "out of memory" : err.text);
+	/* A PID 1 that ends panics the kernel, which is what the host can see best. */
+	return 1;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: provium-agent --serve | --serve-fd N | --version\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	struct role role = {.fd = -1};
+	umask(022);
+	if (getpid() == 1 && !(argc > 1 && strncmp(argv[1], "--", 2) == 0)) {
+		/* The kernel passes its own words as arguments; they are for an init. */
+		role.init = !pv_boot_begin(argv);
+		return serve(&role);
+	}
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		printf("provium-agent %s\n", PV_VERSION);
+		return 0;
+	}
+	reset_signals();
+	pv_boot_complete_process();
+	if (argc == 3 && strcmp(argv[1], "--serve-fd") == 0) {
+		char *end;
+		long number = strtol(argv[2], &end, 10);
+		if (*end || end == argv[2] || number < 0 || number > 1 << 20)
+			return usage();
+		role.fd = (int)number;
+		fcntl(role.fd, F_SETFD, FD_CLOEXEC);
+		return serve(&role);
+	}
+	if (argc != 2 || strcmp(argv[1], "--serve") != 0)
+		return usage();
+	pv_modules_load(PV_MODULES_LIST);
+	return serve(&role);
+}

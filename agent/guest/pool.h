@@ -1,0 +1,36 @@
+/*
+ * Threads for work that may block, made on demand, so that one blocked operation never holds up
+ * another or the loop.
+ */
+#ifndef PV_AGENT_GUEST_POOL_H
+#define PV_AGENT_GUEST_POOL_H
+
+#include <pthread.h>
+
+/* Threads at most; jobs beyond them wait for one that ends. */
+#define PV_POOL_THREADS_MAX 512
+
+struct pv_pool_job {
+	struct pv_pool_job *next;
+	void (*run)(struct pv_pool_job
+		*job); /* on a pool thread, without the loop lock; may free the job */
+};
+
+struct pv_pool {
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct pv_pool_job *first;
+	struct pv_pool_job **last;
+	unsigned queued;
+	unsigned idle;
+	unsigned threads;
+};
+
+/* The pool lives as long as the process. */
+void pv_pool_init(struct pv_pool *pool);
+
+/* Queues a job. Returns 0, or -errno when there is no thread and none can be made; the job was then
+ * not queued. Any thread. */
+int pv_pool_run(struct pv_pool *pool, struct pv_pool_job *job);
+
+#endif

@@ -1,0 +1,140 @@
+/*
+ * File operations in the guest. Called on the script thread without the loop lock.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "agent/host/call.h"
+#include "agent/host/client.h"
+#include "base/loop.h"
+
+_Static_assert((int)PV_AGENT_FILE == PV_REPLY_FILE && (int)PV_AGENT_OTHER == PV_REPLY_OTHER,
+    "the client's and the protocol's names are the same numbers");
+
+const char *pv_agent_entry_name(enum pv_agent_entry_type type)
+{
+	return pv_reply_entry_name((enum pv_reply_entry)type);
+}
+
+static bool take_size(void *ctx, const struct pv_reply *reply)
+{
+	return pv_reply_get_size(reply, ctx);
+}
+
+static bool take_stat(void *ctx, const struct pv_reply *reply)
+{
+	return pv_reply_get_stat(reply, ctx);
+}
+
+/* What an operation does with a call: begin, upload, end. */
+struct transfer {
+	struct pv_request request;
+	struct pv_bytes *sink; /* for data from the guest, or NULL */
+	struct pv_span rest;   /* of the data for the guest, behind request.file.data */
+	bool (*result)(void *ctx, const struct pv_reply *reply);
+	void *ctx;
+};
+
+static int run(struct pv_agent *agent, struct transfer *transfer, struct pv_err *err)
+{
+	struct pv_agent_call *call = pv_agent_call_create(transfer->request.op);
+	if (!call)
+		return pv_err_nomem(err, "a call to the guest's agent");
+	call->sinks[PV_PROTOCOL_CHANNEL_FILE] = transfer->sink;
+	call->result = transfer->result;
+	call->ctx = transfer->ctx;
+	int status = pv_agent_call_begin(
+	    agent, call, &transfer->request, transfer->request.file.data.len, err);
+	if (status < 0)
+		return status;
+	if (transfer->request.file.more)
+		pv_agent_call_upload(agent, call, transfer->rest.data, transfer->rest.len);
+	return pv_agent_call_end(agent, call, err);
+}
+
+static int run_locked(struct pv_agent *agent, struct transfer *transfer, struct pv_err *err)
+{
+	pv_loop_lock(agent->loop);
+	int status = run(agent, transfer, err);
+	pv_loop_unlock(agent->loop);
+	if (status < 0)
+		pv_err_prefix(err, "%s `%.400s`", pv_request_name(transfer->request.op),
+		    transfer->request.file.path);
+	return status;
+}
+
+int pv_agent_read_file(
+    struct pv_agent *agent, const char *path, struct pv_bytes *out, struct pv_err *err)
+{
+	uint64_t size = 0;
+	size_t before = out->len;
+	struct transfer transfer = {
+	    .request = {.op = PV_REQUEST_READ_FILE, .file = {.path = path}},
+	    .sink = out,
+	    .result = take_size,
+	    .ctx = &size,
+	};
+	int status = run_locked(agent, &transfer, err);
+	if (status == 0 && size != out->len - before)
+		status = pv_err_set(err, PV_ERR_GUEST, EPROTO,
+		    "read_file `%.400s`: %zu bytes came, the agent says %" PRIu64, path,
+		    out->len - before, size);
+	if (status < 0)
+		out->len = before;
+	return status;
+}
+
+int pv_agent_write_file(struct pv_agent *agent, const char *path, const void *data, size_t len,
+    unsigned mode, struct pv_err *err)
+{
+	uint64_t size = 0;
+	size_t first = len < PV_PROTOCOL_CHUNK ? len : PV_PROTOCOL_CHUNK;
+	struct transfer transfer = {
+	    .request =
+		{
+			  .op = PV_REQUEST_WRITE_FILE,
+			  .file =
+			{
+			    .path = path,
+			    .mode = mode & 07777,
+			    .data = {.data = data, .len = first},
+			    .more = len > first,
+			}, },
+	    .result = take_size,
+	    .ctx = &size,
+	};
+	if (len > first)
+		transfer.rest =
+		    (struct pv_span){.data = (const char *)data + first, .len = len - first};
+	int status = run_locked(agent, &transfer, err);
+	if (status == 0 && size != len)
+		status = pv_err_set(err, PV_ERR_GUEST, EPROTO,
+		    "write_file `%.400s`: %zu bytes were sent, the agent wrote %" PRIu64, path, len,
+		    size);
+	return status;
+}
+
+int pv_agent_stat(struct pv_agent *agent, const char *path, bool follow_symlinks,
+    struct pv_agent_stat *out, struct pv_err *err)
+{
+	struct pv_reply_stat info = {0};
+	struct transfer transfer = {
+	    .request =
+		{
+			  .op = PV_REQUEST_STAT,
+			  .file = {.path = path, .follow = follow_symlinks},
+			  },
+	    .result = take_stat,
+	    .ctx = &info,
+	};
+	int status = run_locked(agent, &transfer, err);
+	if (status < 0)
+		return status;
+	*out = (struct pv_agent_stat){
+	    .size = info.size,
+	    .mtime_ns = info.mtime_ns,
+	    .perm = info.perm,
+	    .type = (enum pv_agent_entry_type)info.entry,
+	};
+	return 0;
+}

@@ -1,0 +1,41 @@
+/*
+ * What host and guest agree on: version, numbers and names of the agent protocol. A change here
+ * that an older end would misunderstand raises PV_PROTOCOL_VERSION.
+ *
+ * Each message is a frame (base/frame.h) with one map. The host sends requests `{id, op, ...}`
+ * (proto/request.h), the agent answers
+ * `{id, kind, ...}` (proto/reply.h). Every call has a number that the host chose, never 0; any
+ * number of calls is under way at once, and each gets exactly one last frame: `result`, `error` or
+ * `refused`. Before it there may be `data` and `credit` frames.
+ *
+ * Bulk data towards the guest (standard input, file content) begins inside the request and goes on
+ * in `chunk` requests of the same number; `finish` ends it. The host may have PV_PROTOCOL_WINDOW
+ * bytes of one call on the way; the agent's `credit` frames raise that as it digests them, so that
+ * a program that does not read its input blocks nobody else and costs bounded memory.
+ */
+#ifndef PV_AGENT_PROTO_PROTOCOL_H
+#define PV_AGENT_PROTO_PROTOCOL_H
+
+#define PV_PROTOCOL_VERSION 1
+#define PV_PROTOCOL_PORT    1234
+
+/* Longest frame that either end accepts. */
+#define PV_PROTOCOL_FRAME_MAX (16u << 20)
+/* Data bytes that a sender puts into one frame, and that a receiver accepts. */
+#define PV_PROTOCOL_CHUNK     (128u << 10)
+#define PV_PROTOCOL_CHUNK_MAX (256u << 10)
+/* Bytes towards the guest that one call may have on the way without new credit. */
+#define PV_PROTOCOL_WINDOW (512u << 10)
+/* Calls under way at once, and strings of an argument or environment list. */
+#define PV_PROTOCOL_CALLS_MAX	4096u
+#define PV_PROTOCOL_STRINGS_MAX (1u << 18)
+
+/* Where data of a `data` frame belongs. */
+enum pv_protocol_channel {
+	PV_PROTOCOL_CHANNEL_FILE,
+	PV_PROTOCOL_CHANNEL_STDOUT,
+	PV_PROTOCOL_CHANNEL_STDERR,
+	PV_PROTOCOL_CHANNEL_COUNT,
+};
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * What the host asks of the agent: encoding for the host, decoding for the guest.
+ */
+#ifndef PV_AGENT_PROTO_REQUEST_H
+#define PV_AGENT_PROTO_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+struct pv_doc;
+struct pv_err;
+
+enum pv_request_op {
+	PV_REQUEST_HELLO,
+	PV_REQUEST_EXEC,
+	PV_REQUEST_READ_FILE,
+	PV_REQUEST_WRITE_FILE,
+	PV_REQUEST_STAT,
+	/* These three belong to the call whose number they carry, and have no answer of their own.
+	 */
+	PV_REQUEST_CHUNK,
+	PV_REQUEST_FINISH,
+	PV_REQUEST_CANCEL, /* the host no longer wants the answer: end the call soon */
+	PV_REQUEST_OP_COUNT,
+};
+
+struct pv_request_hello {
+	uint64_t version;
+	const char *host; /* for people: "provium 0.1.0" */
+};
+
+struct pv_request_exec {
+	const char *const *argv; /* NULL-terminated after decoding, at least one */
+	size_t argc;
+	const char *const *env; /* "K=V"; NULL-terminated after decoding */
+	size_t env_count;
+	bool env_clear;
+	const char *cwd;     /* or NULL */
+	int64_t timeout_ns;  /* PV_CLOCK_NEVER for none */
+	struct pv_span data; /* the beginning of standard input */
+	bool more;	     /* chunks follow, then `finish` */
+};
+
+struct pv_request_file {
+	const char *path;
+	bool follow;	     /* stat: through a symbolic link */
+	uint32_t mode;	     /* write_file: permissions on creation, at most 07777 */
+	struct pv_span data; /* write_file: the beginning of the content */
+	bool more;
+};
+
+struct pv_request {
+	uint64_t id;
+	enum pv_request_op op;
+	union {
+		struct pv_request_hello hello;
+		struct pv_request_exec exec;
+		struct pv_request_file file;
+		struct pv_span chunk;
+	};
+	/* After decoding: one block with every string and list; pv_request_finish frees it, whoever
+	 * sets it to NULL has taken it over. */
+	void *memory;
+	struct pv_doc *doc;
+};
+
+/* "exec", "read_file", ...: as it goes over the wire and as people read it. */
+const char *pv_request_name(enum pv_request_op op);
+
+/* Appends the request as one frame. Returns 0, -ENOMEM, or -E2BIG over PV_PROTOCOL_FRAME_MAX; `out`
+ * is as before on failure. */
+int pv_request_encode(const struct pv_request *request, struct pv_bytes *out, struct pv_err *err);
+
+/*
+ * Decodes the payload of a frame. Data spans point into `data`, strings into `request->memory`.
+ * Returns 0; -EBADMSG when there is no call number in it (the stream is then unusable); -ENOSYS for
+ * an operation that is not known and -EINVAL for wrong arguments, with `request->id` set.
+ * pv_request_finish afterwards in every case.
+ */
+int pv_request_decode(struct pv_request *request, const void *data, size_t len, struct pv_err *err);
+
+void pv_request_finish(struct pv_request *request);
+
+#endif
