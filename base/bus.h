@@ -34,7 +34,7 @@ struct pv_bus {
 	unsigned count;
 };
 
-/* Claims [base, base + size). Returns 0, -ENOSPC, -EEXIST when it overlaps a range, -EINVAL when it is empty or wraps. */
+/* Claims [base, base + size). Returns 0, -ENOSPC, -EEXIST when it overlaps a range, -EINVAL when it is empty, wraps, or `ops` lacks a function. */
 int pv_bus_add(struct pv_bus *bus, uint64_t base, uint64_t size, const struct pv_bus_ops *ops, void *ctx);
 
 /* Gives up the range that begins at `base`. Returns 0 or -ENOENT. */

@@ -34,7 +34,7 @@ int pv_fd_slurp(const char *what, const char *path, size_t limit, struct pv_byte
 
 /*
  * Writes a file through a temporary name beside it and renames it, so that readers see the old content or all of the new.
- * Missing parent directories are created. Returns 0 or -errno.
+ * Missing parent directories are created. The umask applies to `mode`. Not synced to the disk. Returns 0 or -errno.
  */
 int pv_fd_replace_file(const char *path, const void *data, size_t len, mode_t mode, struct pv_err *err);
 

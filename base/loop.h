@@ -37,7 +37,7 @@ int pv_loop_create(struct pv_loop **out, struct pv_err *err);
 /* Stops the thread if it runs, and frees the loop. Watches and timers must be gone. NULL is fine. Not from a callback. */
 void pv_loop_destroy(struct pv_loop *loop);
 
-/* Starts the loop thread. Signals are blocked in it. Returns 0 or -errno. */
+/* Starts the loop thread. Signals are blocked in it, except those of faults (SIGSEGV and the like). Returns 0 or -errno. */
 int pv_loop_start(struct pv_loop *loop, struct pv_err *err);
 
 /* Asks the thread to end and joins it. Idempotent. Not from a callback, lock not held. */
@@ -46,7 +46,10 @@ void pv_loop_stop(struct pv_loop *loop);
 /* Runs callbacks on the calling thread until pv_loop_quit; for programs with no second thread. Lock not held. */
 void pv_loop_run(struct pv_loop *loop);
 
-/* Makes pv_loop_run, or the thread, return after the current callback. Any thread. */
+/*
+ * Makes pv_loop_run, or the thread, return after the current callback. Any thread. Not lost when the loop does not run yet, and used up by the
+ * return.
+ */
 void pv_loop_quit(struct pv_loop *loop);
 
 void pv_loop_lock(struct pv_loop *loop);
@@ -54,7 +57,8 @@ void pv_loop_unlock(struct pv_loop *loop);
 
 /*
  * [locked] Watches `fd` (not owned) for EPOLLIN, EPOLLOUT (level-triggered; 0 = errors only). `ready` runs on the loop thread under the lock.
- * Returns 0 or -errno.
+ * EPOLLERR and EPOLLHUP come unasked and again and again, so an owner that sees them must read, or remove the watch. Remove the watch before
+ * closing the descriptor. One watch per descriptor. Returns 0 or -errno (-EPERM: a regular file, which is always ready).
  */
 int pv_loop_watch_add(struct pv_loop *loop, struct pv_loop_watch *watch, int fd, uint32_t events,
     void (*ready)(void *ctx, uint32_t events), void *ctx, struct pv_err *err);
@@ -65,7 +69,10 @@ void pv_loop_watch_set(struct pv_loop_watch *watch, uint32_t events);
 /* [locked] Ends a watch; `ready` does not run after this returns. A zeroed or ended watch is fine. Callable from any callback. */
 void pv_loop_watch_remove(struct pv_loop_watch *watch);
 
-/* [locked] Arms or re-arms a timer at a monotonic deadline (pv_clock_now's scale). Returns 0 or -ENOMEM. */
+/*
+ * [locked] Arms or re-arms a timer at a monotonic deadline (pv_clock_now's scale); one in the past fires at once, from the loop. Timers of the
+ * same deadline fire in the order in which they were set. Returns 0 or -ENOMEM, which cannot happen when the timer is armed already.
+ */
 int pv_loop_timer_set(struct pv_loop *loop, struct pv_loop_timer *timer, int64_t deadline_ns,
     void (*fire)(void *ctx), void *ctx);
 
