@@ -69,6 +69,8 @@ static void seconds_convert_rounded_and_saturated(void **state)
 	assert_true(pv_units_seconds(-0.0, &ns) && ns == 0);
 	assert_true(pv_units_seconds(0.3, &ns) && ns == 300 * (int64_t)MS);
 	assert_true(pv_units_seconds(1.1, &ns) && ns == 1100 * (int64_t)MS);
+	/* A little less than 1001000000 in binary. */
+	assert_true(pv_units_seconds(1.001, &ns) && ns == 1001 * (int64_t)MS);
 	assert_true(pv_units_seconds(9223372036.0, &ns) && ns < INT64_MAX);
 	assert_true(pv_units_seconds(9223372037.0, &ns) && ns == INT64_MAX);
 	assert_true(pv_units_seconds(1e300, &ns) && ns == INT64_MAX);
