@@ -1,0 +1,21 @@
+# Device models. Most tests share the driver's side of a ring, which can do every wrong thing.
+function(pv_ring_test name)
+	pv_unit_test(${name} pv_virtio)
+	target_sources(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/ring_driver.c)
+endfunction()
+
+pv_ring_test(virtio_queue)
+pv_ring_test(virtio_queue_hostile)
+pv_ring_test(virtio_device)
+pv_ring_test(virtio_pci)
+pv_ring_test(virtio_rng)
+pv_ring_test(virtio_console)
+
+# The socket device has a driver of its own, which speaks packets.
+set(PV_VSOCK_TEST_GUEST ${CMAKE_SOURCE_DIR}/tests/unit/vsock_guest.c)
+foreach(name virtio_vsock virtio_vsock_queues)
+	pv_unit_test(${name} pv_virtio)
+	target_sources(unit_${name} PRIVATE ${PV_VSOCK_TEST_GUEST} ${CMAKE_SOURCE_DIR}/tests/unit/vsock_peer.c)
+endforeach()
+pv_fuzz_target(vsock pv_virtio)
+target_sources(fuzz_vsock PRIVATE ${PV_VSOCK_TEST_GUEST})
