@@ -150,7 +150,8 @@ static void on_worker(void *ctx, uint32_t events)
 	struct slot *slot = ctx;
 	if (!read_frames(slot)) {
 		/* Whatever it still does, nobody can hear it. */
-		kill(slot->pid, slot->result.done ? 0 : SIGKILL);
+		if (!slot->result.done)
+			kill(slot->pid, SIGKILL);
 		finish_slot(slot);
 	}
 }

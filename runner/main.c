@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -54,13 +55,29 @@ static int run_files(const struct pv_discovery *discovery, const struct pv_confi
 	return status || report.unclean_files ? EXIT_UNCLEAN : EXIT_CLEAN;
 }
 
+/*
+ * The configuration: the one that was named; else provium.toml here; else the one in the first path's folder, so that a folder of tests can bring
+ * its own (`provium examples/`).
+ */
+static int load_config(const struct pv_runner_options *options, struct pv_config *config, struct pv_err *err)
+{
+	static const char name[] = "provium.toml";
+	char beside[4096];
+	if (options->config)
+		return pv_config_load(config, options->config, true, err);
+	if (access(name, F_OK) < 0 && options->word_count &&
+	    (size_t)snprintf(beside, sizeof(beside), "%s/%s", options->words[0], name) < sizeof(beside) && access(beside, F_OK) == 0)
+		return pv_config_load(config, beside, true, err);
+	return pv_config_load(config, name, false, err);
+}
+
 /* `run` and `list` share everything up to the list of files. */
 static int discover_and(const struct pv_runner_options *options)
 {
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_config config;
 	struct pv_discovery discovery;
-	if (pv_config_load(&config, options->config ? options->config : "provium.toml", options->config != NULL, &err))
+	if (load_config(options, &config, &err))
 		return fail(&err);
 	for (size_t i = 0; i < config.warning_count; i++)
 		fprintf(stderr, "provium: warning: %s\n", config.warnings[i]);
