@@ -310,6 +310,8 @@ static void step(void)
 	check(run.alive == pv_vsock_open_count(run.guest.vsock));
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t *ram;

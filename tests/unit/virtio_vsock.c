@@ -14,6 +14,23 @@
 
 /* --- connecting --- */
 
+static void configuration_tells_the_cid(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t cid = 0;
+	uint8_t bytes[16];
+
+	f->guest.dev->ops->config_read(f->guest.dev, 0, &cid, 8);
+	assert_int_equal(cid, GUEST_CID);
+	memset(bytes, 0xff, sizeof(bytes));
+	f->guest.dev->ops->config_read(f->guest.dev, 4, bytes, 8);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(bytes[i], 0);
+	assert_int_equal(bytes[8], 0xff);
+	f->guest.dev->ops->config_read(f->guest.dev, UINT32_MAX, bytes, 4);
+	assert_int_equal(bytes[0], 0);
+}
+
 static void guest_connects(void **state)
 {
 	struct fixture *f = *state;
@@ -67,6 +84,52 @@ static void host_connects(void **state)
 	peer_expect(f, &peer, VIRTIO_VSOCK_OP_RST);
 	peer_expect_nothing(f);
 	peer_finish(&peer, &port);
+}
+
+static void greet(struct port *port)
+{
+	assert_int_equal(pv_vsock_conn_send(port->conn, "hi", 2), 2);
+}
+
+static void the_answer_comes_before_the_data(void **state)
+{
+	struct fixture *f = *state;
+
+	/* The port sends from `accept`, or from a packet that came in the same kick as the REQUEST.
+	 */
+	for (enum event event = EVENT_ACCEPT; event <= EVENT_RECEIVE; event++) {
+		struct port port = {.hook_at = event, .hook = greet, .digest = true};
+		struct peer peer = peer_new(7, HOST_PORT);
+		struct virtio_vsock_hdr request = peer_header(&peer, VIRTIO_VSOCK_OP_REQUEST, 0);
+
+		if (event == EVENT_CONNECTED)
+			continue;
+		guest_reset(&f->guest, true);
+		fixture_add_rx(f, 8);
+		assert_int_equal(pv_vsock_listen(f->guest.vsock, HOST_PORT, port_accept, &port), 0);
+		assert_true(guest_add_tx(&f->guest, &request, NULL, 0, false));
+		peer_say_data(f, &peer, "x", 1);
+		peer_expect(f, &peer, VIRTIO_VSOCK_OP_RESPONSE);
+		peer_expect(f, &peer, VIRTIO_VSOCK_OP_RW);
+		assert_int_equal(f->last.fwd_cnt, 1);
+		peer_expect_nothing(f);
+		pv_vsock_listen(f->guest.vsock, HOST_PORT, NULL, NULL);
+		pv_vsock_conn_close(port.conn);
+		peer_finish(&peer, &port);
+	}
+}
+
+static void host_ports_avoid_listeners(void **state)
+{
+	struct fixture *f = *state;
+	struct port port = {0};
+	struct peer peer = peer_new(22, 0);
+
+	fixture_add_rx(f, 8);
+	assert_int_equal(pv_vsock_listen(f->guest.vsock, (1u << 20) + 1, port_accept, &port), 0);
+	peer_connect(f, &peer, &port);
+	assert_int_equal(peer.host_port, (1u << 20) + 2);
+	pv_vsock_conn_close(port.conn);
 }
 
 static void refusals_are_reset(void **state)
@@ -144,9 +207,7 @@ static void wrong_packets_are_answered_or_dropped(void **state)
 	/* Nor is half a header. */
 	struct virtio_vsock_hdr rest = peer_header(&peer, VIRTIO_VSOCK_OP_RST, 0);
 	assert_true(guest_add_tx(&f->guest, &rest, NULL, 0, false));
-	pv_put_le32(f->guest.ram + 0x10000 +
-			16 * 2 * f->guest.rings[1].free_heads[f->guest.rings[1].free_count] + 8,
-	    43);
+	guest_resize_tx(&f->guest, 43);
 	guest_kick(&f->guest, VIRTIO_VSOCK_QUEUE_TX);
 	peer_expect_nothing(f);
 	assert_int_equal(port.closed, 0);
@@ -202,6 +263,16 @@ static void overrun(struct fixture *f, struct peer *peer)
 	peer_say_data(f, peer, "x", 1);
 }
 
+static void larger_than_the_window(struct fixture *f, struct peer *peer)
+{
+	const uint32_t len = PV_VSOCK_WINDOW + 1;
+	struct virtio_vsock_hdr header = peer_header(peer, VIRTIO_VSOCK_OP_RW, len);
+
+	assert_true(guest_add_tx(&f->guest, &header, NULL, 0, false));
+	guest_resize_tx(&f->guest, (uint32_t)sizeof(header) + len);
+	guest_kick(&f->guest, VIRTIO_VSOCK_QUEUE_TX);
+}
+
 static void data_after_shutdown(struct fixture *f, struct peer *peer)
 {
 	peer_say_shutdown(f, peer, VIRTIO_VSOCK_SHUTDOWN_SEND);
@@ -211,6 +282,7 @@ static void data_after_shutdown(struct fixture *f, struct peer *peer)
 static void credit_for_unsent(struct fixture *f, struct peer *peer)
 {
 	peer->fwd_cnt = 9;
+	peer->buf_alloc = UINT32_MAX;
 	peer_say(f, peer, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
 }
 
@@ -231,6 +303,7 @@ static void violations_reset_the_connection(void **state)
 	violation(f, longer_than_its_chain);
 	violation(f, longer_than_any);
 	violation(f, overrun);
+	violation(f, larger_than_the_window);
 	violation(f, data_after_shutdown);
 	violation(f, credit_for_unsent);
 	violation(f, shrunk_under_flight);
@@ -527,8 +600,11 @@ static void guest_closes_with_bytes_waiting(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    VSOCK_TEST(configuration_tells_the_cid),
 	    VSOCK_TEST(guest_connects),
 	    VSOCK_TEST(host_connects),
+	    VSOCK_TEST(the_answer_comes_before_the_data),
+	    VSOCK_TEST(host_ports_avoid_listeners),
 	    VSOCK_TEST(refusals_are_reset),
 	    VSOCK_TEST(close_before_the_request_has_gone_is_silent),
 	    VSOCK_TEST(wrong_packets_are_answered_or_dropped),

@@ -176,6 +176,13 @@ bool guest_add_tx(struct vsock_guest *guest, const struct virtio_vsock_hdr *head
 	return true;
 }
 
+void guest_resize_tx(struct vsock_guest *guest, uint32_t len)
+{
+	const struct guest_ring *ring = &guest->rings[VIRTIO_VSOCK_QUEUE_TX];
+	uint16_t slot = ring->free_heads[ring->free_count];
+	pv_put_le32(guest->ram + ring->base + 16 * 2 * slot + 8, len);
+}
+
 void guest_kick(struct vsock_guest *guest, unsigned queue)
 {
 	struct guest_ring *ring = &guest->rings[queue];

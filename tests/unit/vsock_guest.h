@@ -54,6 +54,8 @@ bool guest_add_rx(struct vsock_guest *guest, uint32_t size, bool two);
  * the ring is full. No kick. */
 bool guest_add_tx(struct vsock_guest *guest, const struct virtio_vsock_hdr *header,
     const void *payload, size_t payload_len, bool two);
+/* Gives the packet added last another length, header included, whatever the header says. */
+void guest_resize_tx(struct vsock_guest *guest, uint32_t len);
 /* Kicks if the device wants to be kicked. */
 void guest_kick(struct vsock_guest *guest, unsigned queue);
 /* Takes the next packet from the device. False when there is none. `payload` has room for
