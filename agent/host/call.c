@@ -112,28 +112,34 @@ void pv_agent_call_fail_all(struct pv_agent *agent, const char *reason)
 	pv_loop_wake(agent->loop);
 }
 
-/* Queues a request that belongs to a call. Returns 0 or -ENOMEM. */
+/* Queues a request that belongs to a call, without sending it. Returns 0 or -ENOMEM. */
 static int follow_up(struct pv_agent *agent, const struct pv_agent_call *call,
     enum pv_request_op op, struct pv_span data)
 {
 	struct pv_err ignored = PV_ERR_INIT;
 	struct pv_request request = {.id = call->id, .op = op, .chunk = data};
-	int status = pv_request_encode(&request, &agent->out, &ignored);
-	if (status == 0)
-		pv_agent_flush(agent);
-	return status;
+	return pv_request_encode(&request, &agent->out, &ignored);
 }
 
-/* Ends the caller's wait now with an error of ours; the agent is asked to stop. */
-static void give_up(struct pv_agent *agent, struct pv_agent_call *call)
+/* Ends the caller's wait with `status` and call->err, which are set; the agent is asked to stop. */
+static void give_up(struct pv_agent *agent, struct pv_agent_call *call, int status)
 {
-	if (call->done)
-		return;
-	call->status = pv_err_nomem(&call->err, "data from the guest");
+	call->status = status;
 	call->done = true;
 	memset(call->sinks, 0, sizeof(call->sinks));
 	follow_up(agent, call, PV_REQUEST_CANCEL, (struct pv_span){0});
 	pv_loop_wake(agent->loop);
+}
+
+void pv_agent_cancel(struct pv_agent *agent, const char *reason)
+{
+	/* Sending can end the stream, and that changes the list: not before all are told. */
+	for (struct pv_agent_call *call = agent->first; call; call = call->next) {
+		if (!call->done)
+			give_up(agent, call,
+			    pv_err_set(&call->err, PV_ERR_STATE, ECANCELED, "%s", reason));
+	}
+	pv_agent_flush(agent);
 }
 
 void pv_agent_call_upload(
@@ -151,16 +157,20 @@ void pv_agent_call_upload(
 			piece = (size_t)call->window;
 		if (follow_up(agent, call, PV_REQUEST_CHUNK,
 			(struct pv_span){.data = at, .len = piece}) < 0) {
-			give_up(agent, call);
+			give_up(agent, call, pv_err_nomem(&call->err, "data for the guest"));
 			return;
 		}
+		pv_agent_flush(agent);
 		call->window -= piece;
 		call->unacked += piece;
 		at += piece;
 		len -= piece;
 	}
-	if (!call->done && follow_up(agent, call, PV_REQUEST_FINISH, (struct pv_span){0}) < 0)
-		give_up(agent, call);
+	if (call->done)
+		return;
+	if (follow_up(agent, call, PV_REQUEST_FINISH, (struct pv_span){0}) < 0)
+		give_up(agent, call, pv_err_nomem(&call->err, "data for the guest"));
+	pv_agent_flush(agent);
 }
 
 /* True while the agent may still send frames for the call. */
@@ -201,8 +211,10 @@ static int take_data(struct pv_agent *agent, struct pv_agent_call *call,
 	struct pv_bytes *sink = call->sinks[reply->channel];
 	if (!sink)
 		return violation(err, call, "data that nobody asked for");
-	if (pv_bytes_append(sink, reply->data.data, reply->data.len) < 0)
-		give_up(agent, call);
+	if (pv_bytes_append(sink, reply->data.data, reply->data.len) < 0) {
+		give_up(agent, call, pv_err_nomem(&call->err, "data from the guest"));
+		pv_agent_flush(agent);
+	}
 	return 0;
 }
 

@@ -70,7 +70,7 @@ void pv_agent_drop(struct pv_agent *agent, const char *reason, bool close_link)
 
 void pv_agent_closed(struct pv_agent *agent)
 {
-	pv_agent_drop(agent, "the connection to the guest's agent was lost", false);
+	pv_agent_drop(agent, "the agent connection was lost", false);
 }
 
 void pv_agent_flush(struct pv_agent *agent)
@@ -78,6 +78,8 @@ void pv_agent_flush(struct pv_agent *agent)
 	while (agent->ops && agent->sent < agent->out.len) {
 		size_t left = agent->out.len - agent->sent;
 		size_t taken = agent->ops->send(agent->ctx, agent->out.data + agent->sent, left);
+		if (!agent->ops)
+			return; /* the stream ended in there */
 		agent->sent += taken < left ? taken : left;
 		if (taken < left)
 			break;
@@ -111,7 +113,7 @@ bool pv_agent_attach(struct pv_agent *agent, const struct pv_agent_link_ops *ops
 	agent->ctx = ctx;
 	agent->hello = hello.id;
 	pv_agent_flush(agent);
-	return true;
+	return agent->ops != NULL;
 }
 
 bool pv_agent_is_ready(const struct pv_agent *agent)

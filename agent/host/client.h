@@ -45,9 +45,15 @@ void pv_agent_closed(struct pv_agent *agent);
 
 /*
  * [locked] Fails every outstanding and later call with `reason` (copied) until the next pv_agent_attach: the guest died, was paused, reset or shut
- * down, or the test ran out of time. Closes the link when `close_link`.
+ * down, or the test ran out of time. Closes the link when `close_link`; otherwise the owner knows already that the stream has ended.
  */
 void pv_agent_drop(struct pv_agent *agent, const char *reason, bool close_link);
+
+/*
+ * [locked] Fails every outstanding call with `reason` (-ECANCELED) and asks the agent to end them; the link stays up and late answers are
+ * ignored. They count as in flight until the agent's last word.
+ */
+void pv_agent_cancel(struct pv_agent *agent, const char *reason);
 
 /* [locked] True once the handshake is done and the link is up. Changes wake pv_loop_wait. */
 bool pv_agent_is_ready(const struct pv_agent *agent);
