@@ -1,6 +1,7 @@
 /*
- * The JSON writer. Theory: `after_value` is the whole state: it is set behind a value and cleared behind an opening bracket or a colon, and decides
- * whether a comma comes first. Text is copied in runs; only what JSON or UTF-8 forbids is replaced.
+ * The JSON writer. Theory: `after_value` is the whole state: it is set behind a value and cleared
+ * behind an opening bracket or a colon, and decides whether a comma comes first. Text is copied in
+ * runs; only what JSON or UTF-8 forbids is replaced.
  */
 #include "base/json.h"
 
@@ -29,19 +30,24 @@ static void put_word(struct pv_json *json, const char *word)
 	put(json, word, strlen(word));
 }
 
-/* Length of the valid UTF-8 sequence at `s` (RFC 3629: shortest form, no surrogates, up to U+10FFFF), or 0. */
+/* Length of the valid UTF-8 sequence at `s` (RFC 3629: shortest form, no surrogates, up to
+ * U+10FFFF), or 0. */
 static size_t utf8_length(const unsigned char *s, size_t left)
 {
 	if (s[0] < 0x80)
 		return 1;
-	size_t len = s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : 0;
+	size_t len = s[0] >= 0xf0 && s[0] < 0xf5   ? 4
+		     : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+		     : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+						   : 0;
 	if (len == 0 || len > left)
 		return 0;
 	for (size_t i = 1; i < len; i++) {
 		if ((s[i] & 0xc0) != 0x80)
 			return 0;
 	}
-	bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f);
+	bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+		   (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f);
 	return bad ? 0 : len;
 }
 
@@ -50,7 +56,8 @@ static void put_escape(struct pv_json *json, unsigned char c)
 	static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
 	char text[8];
 	const char *at = c ? strchr(from, c) : NULL;
-	int len = at ? snprintf(text, sizeof(text), "\\%c", to[at - from]) : snprintf(text, sizeof(text), "\\u%04x", c);
+	int len = at ? snprintf(text, sizeof(text), "\\%c", to[at - from])
+		     : snprintf(text, sizeof(text), "\\u%04x", c);
 	put(json, text, (size_t)len);
 }
 

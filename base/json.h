@@ -1,5 +1,6 @@
 /*
- * Writing JSON (RFC 8259) piece by piece. Commas and colons come by themselves; bytes that are no valid UTF-8 become U+FFFD.
+ * Writing JSON (RFC 8259) piece by piece. Commas and colons come by themselves; bytes that are no
+ * valid UTF-8 become U+FFFD.
  */
 #ifndef PV_BASE_JSON_H
 #define PV_BASE_JSON_H
@@ -10,7 +11,8 @@
 
 struct pv_bytes;
 
-/* A writer. Zero it and set `out`. The first failure (out of memory) sticks in `status` and later calls do nothing. */
+/* A writer. Zero it and set `out`. The first failure (out of memory) sticks in `status` and later
+ * calls do nothing. */
 struct pv_json {
 	struct pv_bytes *out;
 	int status;

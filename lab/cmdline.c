@@ -1,6 +1,7 @@
 /*
- * Command line assembly. Theory: words separated by single spaces; later words win in the kernel, so additions go to the end. A word that
- * the caller gave is never changed; only a contradiction with the agent's injection (another rdinit=) is refused.
+ * Command line assembly. Theory: words separated by single spaces; later words win in the kernel,
+ * so additions go to the end. A word that the caller gave is never changed; only a contradiction
+ * with the agent's injection (another rdinit=) is refused.
  */
 #include "lab/cmdline.h"
 
@@ -27,7 +28,8 @@ static int add_words(struct pv_bytes *out, const char *text, size_t len)
 		size_t begin = i;
 		while (i < len && !isspace((unsigned char)text[i]) && text[i] != '\0')
 			i++;
-		if ((out->len && pv_bytes_append(out, " ", 1)) || pv_bytes_append(out, text + begin, i - begin))
+		if ((out->len && pv_bytes_append(out, " ", 1)) ||
+		    pv_bytes_append(out, text + begin, i - begin))
 			return -ENOMEM;
 	}
 	return 0;
@@ -51,13 +53,17 @@ static size_t find_word(const struct pv_bytes *line, const char *prefix, const c
 	return found;
 }
 
-static int add_base(const struct pv_profile *profile, const struct pv_options *options, struct pv_bytes *out, struct pv_err *err)
+static int add_base(const struct pv_profile *profile, const struct pv_options *options,
+    struct pv_bytes *out, struct pv_err *err)
 {
 	if (options->kernel_cmdline)
-		return add_words(out, options->kernel_cmdline, strlen(options->kernel_cmdline)) ? pv_err_nomem(err, "command line") : 0;
+		return add_words(out, options->kernel_cmdline, strlen(options->kernel_cmdline))
+			   ? pv_err_nomem(err, "command line")
+			   : 0;
 	if (profile->cmdline_file) {
 		struct pv_bytes file = {0};
-		int status = pv_fd_slurp("cmdline_file", profile->cmdline_file, CMDLINE_FILE_MAX, &file, err);
+		int status = pv_fd_slurp(
+		    "cmdline_file", profile->cmdline_file, CMDLINE_FILE_MAX, &file, err);
 		if (!status && add_words(out, (const char *)file.data, file.len))
 			status = pv_err_nomem(err, "command line");
 		pv_bytes_finish(&file);
@@ -69,7 +75,8 @@ static int add_base(const struct pv_profile *profile, const struct pv_options *o
 	return 0;
 }
 
-int pv_cmdline_build(const struct pv_profile *profile, const struct pv_options *options, struct pv_bytes *out, struct pv_err *err)
+int pv_cmdline_build(const struct pv_profile *profile, const struct pv_options *options,
+    struct pv_bytes *out, struct pv_err *err)
 {
 	int status = add_base(profile, options, out, err);
 	if (status)
@@ -85,10 +92,13 @@ int pv_cmdline_build(const struct pv_profile *profile, const struct pv_options *
 	static const char rdinit[] = "rdinit=" PV_CMDLINE_AGENT_PATH;
 	size_t len = find_word(out, "rdinit=", &word);
 	if (len == 0)
-		return add_words(out, rdinit, sizeof(rdinit) - 1) ? pv_err_nomem(err, "command line") : 0;
+		return add_words(out, rdinit, sizeof(rdinit) - 1)
+			   ? pv_err_nomem(err, "command line")
+			   : 0;
 	if (len != sizeof(rdinit) - 1 || memcmp(word, rdinit, len) != 0)
 		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
-		    "profile `%s`: the command line has `%.*s` but the agent is injected as `%s`; remove it, or set inject_agent = false",
+		    "profile `%s`: the command line has `%.*s` but the agent is injected as `%s`; "
+		    "remove it, or set inject_agent = false",
 		    profile->name, (int)len, word, rdinit);
 	return 0;
 }

@@ -13,9 +13,11 @@ struct pv_profile;
 #define PV_CMDLINE_AGENT_PATH "/sbin/provium-agent"
 
 /*
- * Base (cmdline_file with white space collapsed, then cmdline; or options.kernel_cmdline instead of both), then kernel_cmdline_append, then
- * `console=ttyS0` when absent, then `rdinit=` of the agent when it is injected. Appends text to `out`. Errors name the profile. Returns 0 or -errno.
+ * Base (cmdline_file with white space collapsed, then cmdline; or options.kernel_cmdline instead of
+ * both), then kernel_cmdline_append, then `console=ttyS0` when absent, then `rdinit=` of the agent
+ * when it is injected. Appends text to `out`. Errors name the profile. Returns 0 or -errno.
  */
-int pv_cmdline_build(const struct pv_profile *profile, const struct pv_options *options, struct pv_bytes *out, struct pv_err *err);
+int pv_cmdline_build(const struct pv_profile *profile, const struct pv_options *options,
+    struct pv_bytes *out, struct pv_err *err);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * From TOML to the configuration: [provium], [profiles] and profiles in folders of their own. Theory: a file is walked key by key, so that what is
- * unknown is found by itself and becomes a warning. Relative paths are made relative to the current directory by putting the folder of the file
- * that holds them in front. lab/config_profile.c reads one profile.
+ * From TOML to the configuration: [provium], [profiles] and profiles in folders of their own.
+ * Theory: a file is walked key by key, so that what is unknown is found by itself and becomes a
+ * warning. Relative paths are made relative to the current directory by putting the folder of the
+ * file that holds them in front. lab/config_profile.c reads one profile.
  */
 #include "lab/config.h"
 
@@ -49,7 +50,8 @@ char *pv_config_resolve(const char *dir, const char *path)
 void pv_config_warn(struct pv_config *config, const char *fmt, const char *a, const char *b)
 {
 	char *text = pv_config_format(fmt, a, b);
-	char **grown = text ? reallocarray(config->warnings, config->warning_count + 1, sizeof(char *)) : NULL;
+	char **grown =
+	    text ? reallocarray(config->warnings, config->warning_count + 1, sizeof(char *)) : NULL;
 	if (!grown) {
 		free(text);
 		return;
@@ -60,22 +62,26 @@ void pv_config_warn(struct pv_config *config, const char *fmt, const char *a, co
 
 static char *fixture_folder(void)
 {
-	const char *set = getenv("PROVIUM_FIXTURE_CACHE"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	const char *set = getenv("PROVIUM_FIXTURE_CACHE"), *cache = getenv("XDG_CACHE_HOME"),
+		   *home = getenv("HOME");
 	if (set && *set)
 		return strdup(set);
 	if (cache && *cache)
 		return pv_config_format("%s/%s", cache, "provium/fixtures");
-	return home && *home ? pv_config_format("%s/%s", home, ".cache/provium/fixtures") : strdup("/tmp/provium-fixtures");
+	return home && *home ? pv_config_format("%s/%s", home, ".cache/provium/fixtures")
+			     : strdup("/tmp/provium-fixtures");
 }
 
-int pv_config_wrong_type(const char *where, const char *key, const char *wanted, const struct pv_toml_value *value, struct pv_err *err)
+int pv_config_wrong_type(const char *where, const char *key, const char *wanted,
+    const struct pv_toml_value *value, struct pv_err *err)
 {
-	return pv_err_set(err, PV_ERR_INPUT, EINVAL, "line %u: %s`%s` must be %s, not %s", value->line, where, key, wanted,
-	    pv_toml_type_name(value->type));
+	return pv_err_set(err, PV_ERR_INPUT, EINVAL, "line %u: %s`%s` must be %s, not %s",
+	    value->line, where, key, wanted, pv_toml_type_name(value->type));
 }
 
 /* A string without NUL bytes, copied. */
-int pv_config_take_string(const char *where, const char *key, const struct pv_toml_value *value, char **out, struct pv_err *err)
+int pv_config_take_string(const char *where, const char *key, const struct pv_toml_value *value,
+    char **out, struct pv_err *err)
 {
 	if (value->type != PV_TOML_STRING)
 		return pv_config_wrong_type(where, key, "a string", value, err);
@@ -86,7 +92,8 @@ int pv_config_take_string(const char *where, const char *key, const struct pv_to
 
 /* --- profiles in folders of their own --- */
 
-static int add_profile_file(struct pv_config *config, const char *name, const char *dir, const char *path, struct pv_err *err)
+static int add_profile_file(struct pv_config *config, const char *name, const char *dir,
+    const char *path, struct pv_err *err)
 {
 	struct pv_bytes text = {0};
 	struct pv_toml_value *root = NULL;
@@ -127,11 +134,13 @@ static int add_profiles_from(struct pv_config *config, const char *folder, struc
 	}
 	free(entries);
 	if (!status && config->profile_count == before)
-		status = pv_err_set(err, PV_ERR_INPUT, ENOENT, "profiles.from_dir `%s`: no folder in it holds a " PROFILE_FILE, folder);
+		status = pv_err_set(err, PV_ERR_INPUT, ENOENT,
+		    "profiles.from_dir `%s`: no folder in it holds a " PROFILE_FILE, folder);
 	return status;
 }
 
-static int take_profiles(struct pv_config *config, const struct pv_toml_value *profiles, const char *dir, struct pv_err *err)
+static int take_profiles(struct pv_config *config, const struct pv_toml_value *profiles,
+    const char *dir, struct pv_err *err)
 {
 	if (profiles->type != PV_TOML_TABLE)
 		return pv_config_wrong_type("", "profiles", "a table", profiles, err);
@@ -139,17 +148,21 @@ static int take_profiles(struct pv_config *config, const struct pv_toml_value *p
 	for (size_t i = 0; i < profiles->u.table.count && !status; i++) {
 		const struct pv_toml_member *member = &profiles->u.table.members[i];
 		if (member->value->type == PV_TOML_TABLE) {
-			status = pv_config_add_profile(config, member->key, dir, member->value, err);
+			status =
+			    pv_config_add_profile(config, member->key, dir, member->value, err);
 		} else if (strcmp(member->key, "from_dir") == 0) {
 			char *folder = NULL;
-			status = pv_config_take_string("profiles: ", "from_dir", member->value, &folder, err);
+			status = pv_config_take_string(
+			    "profiles: ", "from_dir", member->value, &folder, err);
 			char *resolved = status ? NULL : pv_config_resolve(dir, folder);
 			if (!status)
-				status = resolved ? add_profiles_from(config, resolved, err) : pv_err_nomem(err, "configuration");
+				status = resolved ? add_profiles_from(config, resolved, err)
+						  : pv_err_nomem(err, "configuration");
 			free(resolved);
 			free(folder);
 		} else {
-			status = pv_config_wrong_type("profiles: ", member->key, "a table (one profile) or the key from_dir", member->value, err);
+			status = pv_config_wrong_type("profiles: ", member->key,
+			    "a table (one profile) or the key from_dir", member->value, err);
 		}
 	}
 	return status;
@@ -157,17 +170,20 @@ static int take_profiles(struct pv_config *config, const struct pv_toml_value *p
 
 /* --- [provium] --- */
 
-static int take_roots(struct pv_config *config, const struct pv_toml_value *value, const char *dir, struct pv_err *err)
+static int take_roots(struct pv_config *config, const struct pv_toml_value *value, const char *dir,
+    struct pv_err *err)
 {
 	if (value->type != PV_TOML_ARRAY)
-		return pv_config_wrong_type("[provium] ", "roots", "an array of strings", value, err);
+		return pv_config_wrong_type(
+		    "[provium] ", "roots", "an array of strings", value, err);
 	config->roots = calloc(value->u.array.count + 1, sizeof(char *));
 	if (!config->roots)
 		return pv_err_nomem(err, "configuration");
 	for (size_t i = 0; i < value->u.array.count; i++) {
 		const struct pv_toml_value *item = value->u.array.items[i];
 		if (item->type != PV_TOML_STRING)
-			return pv_config_wrong_type("[provium] ", "roots", "an array of strings", item, err);
+			return pv_config_wrong_type(
+			    "[provium] ", "roots", "an array of strings", item, err);
 		config->roots[config->root_count] = pv_config_resolve(dir, item->u.string.text);
 		if (!config->roots[config->root_count])
 			return pv_err_nomem(err, "configuration");
@@ -176,18 +192,23 @@ static int take_roots(struct pv_config *config, const struct pv_toml_value *valu
 	return 0;
 }
 
-static int take_cache_size(struct pv_config *config, const struct pv_toml_value *value, struct pv_err *err)
+static int take_cache_size(
+    struct pv_config *config, const struct pv_toml_value *value, struct pv_err *err)
 {
 	if (value->type == PV_TOML_INTEGER && value->u.integer >= 0) {
 		config->cache_max_size = (uint64_t)value->u.integer;
 		return 0;
 	}
-	if (value->type != PV_TOML_STRING || pv_units_size(value->u.string.text, true, &config->cache_max_size))
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "line %u: [provium] `cache_max_size` must be bytes or a size like \"20G\"", value->line);
+	if (value->type != PV_TOML_STRING ||
+	    pv_units_size(value->u.string.text, true, &config->cache_max_size))
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "line %u: [provium] `cache_max_size` must be bytes or a size like \"20G\"",
+		    value->line);
 	return 0;
 }
 
-static int take_provium(struct pv_config *config, const struct pv_toml_value *table, const char *dir, struct pv_err *err)
+static int take_provium(struct pv_config *config, const struct pv_toml_value *table,
+    const char *dir, struct pv_err *err)
 {
 	if (table->type != PV_TOML_TABLE)
 		return pv_config_wrong_type("", "provium", "a table", table, err);
@@ -197,11 +218,13 @@ static int take_provium(struct pv_config *config, const struct pv_toml_value *ta
 		if (strcmp(member->key, "roots") == 0)
 			status = take_roots(config, member->value, dir, err);
 		else if (strcmp(member->key, "cache_dir") == 0)
-			status = pv_config_take_string("[provium] ", "cache_dir", member->value, &config->cache_dir, err);
+			status = pv_config_take_string(
+			    "[provium] ", "cache_dir", member->value, &config->cache_dir, err);
 		else if (strcmp(member->key, "cache_max_size") == 0)
 			status = take_cache_size(config, member->value, err);
 		else
-			pv_config_warn(config, "%s `%s` is ignored", "[provium]: unknown key", member->key);
+			pv_config_warn(
+			    config, "%s `%s` is ignored", "[provium]: unknown key", member->key);
 	}
 	return status;
 }
@@ -213,7 +236,8 @@ static int compare_profiles(const void *a, const void *b)
 	return strcmp(((const struct pv_profile *)a)->name, ((const struct pv_profile *)b)->name);
 }
 
-static int interpret(struct pv_config *config, const struct pv_toml_value *root, const char *dir, struct pv_err *err)
+static int interpret(
+    struct pv_config *config, const struct pv_toml_value *root, const char *dir, struct pv_err *err)
 {
 	int status = 0;
 	for (size_t i = 0; i < root->u.table.count && !status; i++) {
@@ -223,10 +247,12 @@ static int interpret(struct pv_config *config, const struct pv_toml_value *root,
 		else if (strcmp(member->key, "profiles") == 0)
 			status = take_profiles(config, member->value, dir, err);
 		else
-			pv_config_warn(config, "%s `%s` is ignored", "unknown section", member->key);
+			pv_config_warn(
+			    config, "%s `%s` is ignored", "unknown section", member->key);
 	}
 	if (config->profile_count)
-		qsort(config->profiles, config->profile_count, sizeof(config->profiles[0]), compare_profiles);
+		qsort(config->profiles, config->profile_count, sizeof(config->profiles[0]),
+		    compare_profiles);
 	return status;
 }
 
@@ -239,7 +265,8 @@ static int fill_defaults(struct pv_config *config, struct pv_err *err)
 	return config->cache_dir ? 0 : pv_err_nomem(err, "configuration");
 }
 
-int pv_config_parse(struct pv_config *config, const char *text, size_t len, const char *dir, const char *name, struct pv_err *err)
+int pv_config_parse(struct pv_config *config, const char *text, size_t len, const char *dir,
+    const char *name, struct pv_err *err)
 {
 	struct pv_toml_value *root = NULL;
 	*config = (struct pv_config){.path = strdup(name)};
@@ -275,7 +302,9 @@ int pv_config_load(struct pv_config *config, const char *path, bool required, st
 	}
 	const char *slash = strrchr(path, '/');
 	char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-	status = dir ? pv_config_parse(config, text.data ? (const char *)text.data : "", text.len, dir, path, err) : pv_err_nomem(err, "configuration");
+	status = dir ? pv_config_parse(config, text.data ? (const char *)text.data : "", text.len,
+			   dir, path, err)
+		     : pv_err_nomem(err, "configuration");
 	free(dir);
 	pv_bytes_finish(&text);
 	return status;

@@ -1,6 +1,7 @@
 /*
- * The console log. Theory: one growing buffer with offsets that count from the very first byte, so that they stay right when the front is dropped.
- * Whether the kernel panicked is decided as text arrives, each byte looked at once (with an overlap of the pattern's length).
+ * The console log. Theory: one growing buffer with offsets that count from the very first byte, so
+ * that they stay right when the front is dropped. Whether the kernel panicked is decided as text
+ * arrives, each byte looked at once (with an overlap of the pattern's length).
  */
 #include "lab/console_log.h"
 
@@ -45,7 +46,8 @@ void pv_console_log_mark_boot(struct pv_console_log *log)
 	log->panicked = false;
 }
 
-bool pv_console_log_find(const struct pv_console_log *log, const void *pattern, size_t len, uint64_t *from)
+bool pv_console_log_find(
+    const struct pv_console_log *log, const void *pattern, size_t len, uint64_t *from)
 {
 	uint64_t start = *from < log->boot_start ? log->boot_start : *from;
 	if (start < log->dropped)
@@ -53,7 +55,8 @@ bool pv_console_log_find(const struct pv_console_log *log, const void *pattern, 
 	uint64_t end = log->dropped + log->text.len;
 	if (len == 0)
 		return true;
-	if (start < end && memmem(log->text.data + (start - log->dropped), (size_t)(end - start), pattern, len))
+	if (start < end &&
+	    memmem(log->text.data + (start - log->dropped), (size_t)(end - start), pattern, len))
 		return true;
 	/* A match may have begun in the last len - 1 bytes. */
 	uint64_t next = end > len - 1 ? end - (len - 1) : 0;

@@ -15,7 +15,8 @@
 
 struct pv_console_log {
 	struct pv_bytes text;
-	uint64_t dropped;    /* bytes no longer in `text`; offsets below count from the first byte ever */
+	uint64_t
+	    dropped; /* bytes no longer in `text`; offsets below count from the first byte ever */
 	uint64_t boot_start; /* offset at which the latest boot began */
 	uint64_t scanned;    /* up to here panics were looked for */
 	bool panicked;	     /* since boot_start */
@@ -28,12 +29,15 @@ void pv_console_log_append(struct pv_console_log *log, const void *data, size_t 
 void pv_console_log_mark_boot(struct pv_console_log *log);
 
 /*
- * Looks for `pattern` in the text of the latest boot, from `*from` on (an offset; 0 at first). Returns true, or false and moves `*from` so that the
- * next call looks at new text only, yet finds a pattern that came in two pieces.
+ * Looks for `pattern` in the text of the latest boot, from `*from` on (an offset; 0 at first).
+ * Returns true, or false and moves `*from` so that the next call looks at new text only, yet finds
+ * a pattern that came in two pieces.
  */
-bool pv_console_log_find(const struct pv_console_log *log, const void *pattern, size_t len, uint64_t *from);
+bool pv_console_log_find(
+    const struct pv_console_log *log, const void *pattern, size_t len, uint64_t *from);
 
-/* The line that begins the kernel's panic report of the latest boot ("Kernel panic - not syncing: ..."), copied into `out`; false when there is none. */
+/* The line that begins the kernel's panic report of the latest boot ("Kernel panic - not syncing:
+ * ..."), copied into `out`; false when there is none. */
 bool pv_console_log_panic(const struct pv_console_log *log, char *out, size_t size);
 
 void pv_console_log_finish(struct pv_console_log *log);

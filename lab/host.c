@@ -1,9 +1,11 @@
 /*
- * What the guests of a worker share. Theory: one loop thread drives the devices of all of them; /dev/kvm and kernels are opened when the
- * first boot needs them, so a file of tests that boots nothing needs neither.
+ * What the guests of a worker share. Theory: one loop thread drives the devices of all of them;
+ * /dev/kvm and kernels are opened when the first boot needs them, so a file of tests that boots
+ * nothing needs neither.
  *
- * An interrupt is the one way in which waiting ends early: it cancels what is in flight at every agent, and everything that waits looks at
- * `interrupt` each time it wakes. It stays until cleared, so that a script cannot go on by catching one error.
+ * An interrupt is the one way in which waiting ends early: it cancels what is in flight at every
+ * agent, and everything that waits looks at `interrupt` each time it wakes. It stays until cleared,
+ * so that a script cannot go on by catching one error.
  */
 #include "lab/host.h"
 
@@ -16,7 +18,8 @@
 #include "lab/vm_private.h"
 #include "vmm/kernel.h"
 
-/* CIDs need to be unique within the worker only; other harness processes have address spaces of their own. */
+/* CIDs need to be unique within the worker only; other harness processes have address spaces of
+ * their own. */
 #define FIRST_CID 100
 
 static char *cache_folder(const char *name)
@@ -38,10 +41,14 @@ static char *cache_folder(const char *name)
 	return (char *)path.data;
 }
 
-int pv_host_init(struct pv_host *host, const struct pv_config *config, const struct pv_host_events *events, void *ctx, struct pv_err *err)
+int pv_host_init(struct pv_host *host, const struct pv_config *config,
+    const struct pv_host_events *events, void *ctx, struct pv_err *err)
 {
-	*host = (struct pv_host){
-	    .config = config, .events = events, .events_ctx = ctx, .next_cid = FIRST_CID, .kernel_cache = cache_folder("kernels")};
+	*host = (struct pv_host){.config = config,
+	    .events = events,
+	    .events_ctx = ctx,
+	    .next_cid = FIRST_CID,
+	    .kernel_cache = cache_folder("kernels")};
 	atomic_init(&host->interrupted, false);
 	int status = pv_loop_create(&host->loop, err);
 	if (!status)
@@ -94,7 +101,8 @@ void pv_host_clear_interrupt(struct pv_host *host)
 	pv_loop_unlock(host->loop);
 }
 
-int pv_host_kernel(struct pv_host *host, const char *path, const struct pv_kernel **out, struct pv_err *err)
+int pv_host_kernel(
+    struct pv_host *host, const char *path, const struct pv_kernel **out, struct pv_err *err)
 {
 	for (unsigned i = 0; i < host->kernel_count; i++) {
 		if (strcmp(host->kernels[i].path, path) == 0) {
@@ -103,7 +111,9 @@ int pv_host_kernel(struct pv_host *host, const char *path, const struct pv_kerne
 		}
 	}
 	if (host->kernel_count == PV_HOST_KERNELS_MAX)
-		return pv_err_set(err, PV_ERR_LIMIT, ENOSPC, "kernel `%s`: one test file can use at most %d kernels", path, PV_HOST_KERNELS_MAX);
+		return pv_err_set(err, PV_ERR_LIMIT, ENOSPC,
+		    "kernel `%s`: one test file can use at most %d kernels", path,
+		    PV_HOST_KERNELS_MAX);
 	struct pv_kernel *kernel;
 	int status = pv_kernel_open(&kernel, path, host->kernel_cache, err);
 	if (status)

@@ -1,6 +1,6 @@
 /*
- * What all guests of one worker share: the configuration, /dev/kvm, the event loop, the caches, the ears for events, and the one switch that
- * ends everything when time is up.
+ * What all guests of one worker share: the configuration, /dev/kvm, the event loop, the caches, the
+ * ears for events, and the one switch that ends everything when time is up.
  */
 #ifndef PV_LAB_HOST_H
 #define PV_LAB_HOST_H
@@ -55,18 +55,22 @@ struct pv_host {
 };
 
 /* Prepares; starts the loop thread. `config` is not owned. Returns 0 or -errno. */
-int pv_host_init(struct pv_host *host, const struct pv_config *config, const struct pv_host_events *events, void *ctx, struct pv_err *err);
+int pv_host_init(struct pv_host *host, const struct pv_config *config,
+    const struct pv_host_events *events, void *ctx, struct pv_err *err);
 /* All VMs must have been released. */
 void pv_host_finish(struct pv_host *host);
 
-/* [loop lock] Time is up, or the user pressed Ctrl-C: every operation that waits, now or later, fails with `reason`, until cleared. Any thread. */
+/* [loop lock] Time is up, or the user pressed Ctrl-C: every operation that waits, now or later,
+ * fails with `reason`, until cleared. Any thread. */
 void pv_host_interrupt_locked(struct pv_host *host, const char *reason);
 void pv_host_interrupt(struct pv_host *host, const char *reason);
-/* Lets new work begin. Guests are as they were; what was in flight has failed and its answer will be ignored. Script thread. */
+/* Lets new work begin. Guests are as they were; what was in flight has failed and its answer will
+ * be ignored. Script thread. */
 void pv_host_clear_interrupt(struct pv_host *host);
 
 /* The unpacked kernel of a path; opened at first use. Owned by the host. */
-int pv_host_kernel(struct pv_host *host, const char *path, const struct pv_kernel **out, struct pv_err *err);
+int pv_host_kernel(
+    struct pv_host *host, const char *path, const struct pv_kernel **out, struct pv_err *err);
 
 /* /dev/kvm, opened and checked at first use, with guests' kernels in mind. */
 int pv_host_kvm(struct pv_host *host, struct pv_kvm **out, struct pv_err *err);

@@ -1,16 +1,18 @@
 /*
- * Composing the initramfs. Theory: Linux unpacks concatenated archives in order, each with its own compression, each beginning at a multiple of
- * four bytes. The order here is
+ * Composing the initramfs. Theory: Linux unpacks concatenated archives in order, each with its own
+ * compression, each beginning at a multiple of four bytes. The order here is
  *
  *   1. directories that the agent and the injected files need,
  *   2. the profile's archive,
  *   3. the agent (ours, embedded; or the profile's overlay archive),
  *   4. the injected files.
  *
- * The directories come first so that an archive that has, say, /sbin as a symbolic link replaces our empty directory with it; behind
- * the archive they would replace the link and hide everything below it.
+ * The directories come first so that an archive that has, say, /sbin as a symbolic link replaces
+ * our empty directory with it; behind the archive they would replace the link and hide everything
+ * below it.
  *
- * The result lives in a memfd: the profile's file may change or be truncated while a guest runs, and a reset loads the archive again.
+ * The result lives in a memfd: the profile's file may change or be truncated while a guest runs,
+ * and a reset loads the archive again.
  */
 #include "lab/initramfs.h"
 
@@ -36,7 +38,8 @@
 /* Names in an archive have no leading slash. */
 static const char *const agent_path = PV_CMDLINE_AGENT_PATH + 1;
 
-static int write_directories(int fd, const struct pv_profile *profile, const struct pv_options *options, struct pv_err *err)
+static int write_directories(
+    int fd, const struct pv_profile *profile, const struct pv_options *options, struct pv_err *err)
 {
 	struct pv_bytes archive = {0};
 	int status = profile->inject_agent ? pv_cpio_add_parents(&archive, agent_path) : 0;
@@ -47,7 +50,8 @@ static int write_directories(int fd, const struct pv_profile *profile, const str
 	if (!status && archive.len)
 		status = pv_fd_write_all(fd, archive.data, archive.len);
 	pv_bytes_finish(&archive);
-	return status ? pv_err_system(err, -status, "initramfs: cannot compose the directories") : 0;
+	return status ? pv_err_system(err, -status, "initramfs: cannot compose the directories")
+		      : 0;
 }
 
 /* Copies a file behind what is there and pads to four bytes. */
@@ -61,11 +65,14 @@ static int write_file(int fd, const char *what, const char *path, struct pv_err 
 	if (fstat(in, &st) < 0)
 		status = pv_err_system(err, errno, "%s `%s`: cannot stat it", what, path);
 	else if (!S_ISREG(st.st_mode))
-		status = pv_err_set(err, PV_ERR_INPUT, EINVAL, "%s `%s`: not a regular file; give a cpio archive", what, path);
+		status = pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "%s `%s`: not a regular file; give a cpio archive", what, path);
 	else if (st.st_size == 0)
-		status = pv_err_set(err, PV_ERR_INPUT, EINVAL, "%s `%s`: the file is empty; give a cpio archive", what, path);
+		status = pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "%s `%s`: the file is empty; give a cpio archive", what, path);
 	else if ((uint64_t)st.st_size > INITRD_MAX)
-		status = pv_err_set(err, PV_ERR_LIMIT, EFBIG, "%s `%s`: %lld bytes are more than 4 GiB", what, path, (long long)st.st_size);
+		status = pv_err_set(err, PV_ERR_LIMIT, EFBIG,
+		    "%s `%s`: %lld bytes are more than 4 GiB", what, path, (long long)st.st_size);
 	char buffer[1 << 14];
 	size_t copied = 0;
 	while (!status) {
@@ -79,12 +86,14 @@ static int write_file(int fd, const char *what, const char *path, struct pv_err 
 		copied += (size_t)got;
 		int failed = pv_fd_write_all(fd, buffer, (size_t)got);
 		if (failed)
-			status = pv_err_system(err, -failed, "%s `%s`: cannot keep a copy", what, path);
+			status =
+			    pv_err_system(err, -failed, "%s `%s`: cannot keep a copy", what, path);
 	}
 	if (!status && copied % 4) {
 		int failed = pv_fd_write_all(fd, "\0\0\0", 4 - copied % 4);
 		if (failed)
-			status = pv_err_system(err, -failed, "%s `%s`: cannot keep a copy", what, path);
+			status =
+			    pv_err_system(err, -failed, "%s `%s`: cannot keep a copy", what, path);
 	}
 	close(in);
 	return status;
@@ -92,7 +101,8 @@ static int write_file(int fd, const char *what, const char *path, struct pv_err 
 
 static int write_agent(int fd, const struct pv_profile *profile, struct pv_err *err)
 {
-	const char *overlay = profile->agent_overlay_path ? profile->agent_overlay_path : getenv("PROVIUM_OVERLAY");
+	const char *overlay =
+	    profile->agent_overlay_path ? profile->agent_overlay_path : getenv("PROVIUM_OVERLAY");
 	if (overlay && *overlay)
 		return write_file(fd, "agent overlay", overlay, err);
 	struct pv_span agent = pv_agent_image();
@@ -103,7 +113,8 @@ static int write_agent(int fd, const struct pv_profile *profile, struct pv_err *
 	if (!status)
 		status = pv_fd_write_all(fd, archive.data, archive.len);
 	pv_bytes_finish(&archive);
-	return status ? pv_err_system(err, -status, "initramfs: cannot compose the agent's archive") : 0;
+	return status ? pv_err_system(err, -status, "initramfs: cannot compose the agent's archive")
+		      : 0;
 }
 
 static int write_options_files(int fd, const struct pv_options *options, struct pv_err *err)
@@ -112,22 +123,27 @@ static int write_options_files(int fd, const struct pv_options *options, struct 
 	int status = 0;
 	for (size_t i = 0; i < options->file_count && !status; i++) {
 		const struct pv_options_file *file = &options->files[i];
-		status = pv_cpio_add_file(&archive, file->path, file->mode, file->content, file->len);
+		status =
+		    pv_cpio_add_file(&archive, file->path, file->mode, file->content, file->len);
 	}
 	if (!status && archive.len)
 		status = pv_cpio_end(&archive);
 	if (!status && archive.len)
 		status = pv_fd_write_all(fd, archive.data, archive.len);
 	pv_bytes_finish(&archive);
-	return status ? pv_err_system(err, -status, "initramfs: cannot compose the injected files") : 0;
+	return status ? pv_err_system(err, -status, "initramfs: cannot compose the injected files")
+		      : 0;
 }
 
-int pv_initramfs_build(struct pv_initramfs *initramfs, const struct pv_profile *profile, const struct pv_options *options, struct pv_err *err)
+int pv_initramfs_build(struct pv_initramfs *initramfs, const struct pv_profile *profile,
+    const struct pv_options *options, struct pv_err *err)
 {
 	*initramfs = (struct pv_initramfs){0};
 	if (!profile->initrd && !profile->inject_agent)
 		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
-		    "profile `%s` has neither an initrd nor the agent; set `initrd`, or inject_agent = true", profile->name);
+		    "profile `%s` has neither an initrd nor the agent; set `initrd`, or "
+		    "inject_agent = true",
+		    profile->name);
 	int fd = memfd_create("provium-initramfs", MFD_CLOEXEC);
 	if (fd < 0)
 		return pv_err_system(err, errno, "initramfs: cannot create a memory file");
@@ -142,7 +158,8 @@ int pv_initramfs_build(struct pv_initramfs *initramfs, const struct pv_profile *
 	if (!status && len > 0) {
 		void *data = mmap(NULL, (size_t)len, PROT_READ, MAP_SHARED, fd, 0);
 		if (data == MAP_FAILED)
-			status = pv_err_system(err, errno, "initramfs: cannot map %lld bytes", (long long)len);
+			status = pv_err_system(
+			    err, errno, "initramfs: cannot map %lld bytes", (long long)len);
 		else
 			*initramfs = (struct pv_initramfs){.data = data, .len = (size_t)len};
 	}

@@ -1,5 +1,6 @@
 /*
- * What the kernel unpacks before anything runs: the profile's archive, the agent, and the injected files, as one piece of memory.
+ * What the kernel unpacks before anything runs: the profile's archive, the agent, and the injected
+ * files, as one piece of memory.
  */
 #ifndef PV_LAB_INITRAMFS_H
 #define PV_LAB_INITRAMFS_H
@@ -17,9 +18,11 @@ struct pv_initramfs {
 };
 
 /* Composes it. Returns 0 or -errno with a sentence that names the file; the caller finishes it. */
-int pv_initramfs_build(struct pv_initramfs *initramfs, const struct pv_profile *profile, const struct pv_options *options, struct pv_err *err);
+int pv_initramfs_build(struct pv_initramfs *initramfs, const struct pv_profile *profile,
+    const struct pv_options *options, struct pv_err *err);
 
-/* The content was copied into the guest: lets the host's resident memory of it go until it is read again. */
+/* The content was copied into the guest: lets the host's resident memory of it go until it is read
+ * again. */
 void pv_initramfs_cool(struct pv_initramfs *initramfs);
 
 void pv_initramfs_finish(struct pv_initramfs *initramfs);

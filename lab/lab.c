@@ -1,6 +1,7 @@
 /*
- * Labs. Theory: a list of VMs in creation order with one reference each, and a pointer to the enclosing scope. Lists are short, so names are
- * found by walking. Closing is protected: one VM that is hard to stop does not keep the others.
+ * Labs. Theory: a list of VMs in creation order with one reference each, and a pointer to the
+ * enclosing scope. Lists are short, so names are found by walking. Closing is protected: one VM
+ * that is hard to stop does not keep the others.
  */
 #include "lab/lab.h"
 
@@ -22,7 +23,8 @@ struct pv_lab {
 	size_t vm_count;
 };
 
-int pv_lab_create(struct pv_lab **out, struct pv_host *host, const char *name, struct pv_lab *enclosing, struct pv_err *err)
+int pv_lab_create(struct pv_lab **out, struct pv_host *host, const char *name,
+    struct pv_lab *enclosing, struct pv_err *err)
 {
 	struct pv_lab *lab = calloc(1, sizeof(*lab));
 	if (!lab || !(lab->name = strdup(name))) {
@@ -93,28 +95,34 @@ static int check_name(const struct pv_lab *lab, const char *name, struct pv_err 
 	if (!*name)
 		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "vm name is empty; give it a name");
 	if (is_reserved(name))
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "vm name `%s` is reserved; choose another one", name);
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "vm name `%s` is reserved; choose another one", name);
 	if (find_here(lab, name))
-		return pv_err_set(err, PV_ERR_INPUT, EEXIST, "vm name `%s` already used in this lab", name);
+		return pv_err_set(
+		    err, PV_ERR_INPUT, EEXIST, "vm name `%s` already used in this lab", name);
 	for (const struct pv_lab *outer = lab->enclosing; outer; outer = outer->enclosing) {
 		if (find_here(outer, name))
 			return pv_err_set(err, PV_ERR_INPUT, EEXIST,
-			    "vm `%s`: name already declared at a parent scope (lab `%s`); use provium:vm(\"%s\") to look it up", name,
-			    outer->name, name);
+			    "vm `%s`: name already declared at a parent scope (lab `%s`); use "
+			    "provium:vm(\"%s\") to look it up",
+			    name, outer->name, name);
 	}
 	return 0;
 }
 
-int pv_lab_add_vm(struct pv_lab *lab, const char *name, const char *profile_name, const struct pv_options *options, struct pv_vm **out,
-    struct pv_err *err)
+int pv_lab_add_vm(struct pv_lab *lab, const char *name, const char *profile_name,
+    const struct pv_options *options, struct pv_vm **out, struct pv_err *err)
 {
 	int status = check_name(lab, name, err);
 	if (status)
 		return status;
 	const struct pv_profile *profile = pv_config_profile(lab->host->config, profile_name);
 	if (!profile)
-		return pv_err_set(err, PV_ERR_INPUT, ENOENT, "profile `%s` not in provium.toml (read: %s)", profile_name,
-		    lab->host->config->path ? lab->host->config->path : "no provium.toml was found; `provium init` writes one");
+		return pv_err_set(err, PV_ERR_INPUT, ENOENT,
+		    "profile `%s` not in provium.toml (read: %s)", profile_name,
+		    lab->host->config->path
+			? lab->host->config->path
+			: "no provium.toml was found; `provium init` writes one");
 	struct pv_vm **grown = reallocarray(lab->vms, lab->vm_count + 1, sizeof(struct pv_vm *));
 	if (!grown)
 		return pv_err_nomem(err, "lab");
@@ -137,10 +145,12 @@ struct pv_vm *pv_lab_vm_at(const struct pv_lab *lab, size_t index)
 }
 
 /* Adds "<vm>: <error>" to the report of a batch. */
-static void add_failure(struct pv_bytes *report, const struct pv_vm *vm, const struct pv_err *failure)
+static void add_failure(
+    struct pv_bytes *report, const struct pv_vm *vm, const struct pv_err *failure)
 {
 	/* Out of memory shortens the report, the failure itself is not lost. */
-	(void)pv_bytes_printf(report, "%s%s: %s", report->len ? ", " : "", pv_vm_name(vm), failure->text);
+	(void)pv_bytes_printf(
+	    report, "%s%s: %s", report->len ? ", " : "", pv_vm_name(vm), failure->text);
 }
 
 int pv_lab_boot(struct pv_lab *lab, struct pv_err *err)
@@ -166,7 +176,8 @@ int pv_lab_boot(struct pv_lab *lab, struct pv_err *err)
 	free(begun);
 	int status = 0;
 	if (failures)
-		status = pv_err_set(err, PV_ERR_GUEST, EIO, "batch `boot` failed: {%.*s}", (int)report.len, (const char *)report.data);
+		status = pv_err_set(err, PV_ERR_GUEST, EIO, "batch `boot` failed: {%.*s}",
+		    (int)report.len, (const char *)report.data);
 	pv_bytes_finish(&report);
 	return status;
 }

@@ -1,7 +1,8 @@
 /*
- * Options of a VM. Theory: creation and boot take the same table; each field remembers whether it was given, and a merge copies given fields
- * only. `files` is one field: a boot call that gives files adds them behind those of the creation call, so that a later entry of the same path
- * wins in the archive. Script thread.
+ * Options of a VM. Theory: creation and boot take the same table; each field remembers whether it
+ * was given, and a merge copies given fields only. `files` is one field: a boot call that gives
+ * files adds them behind those of the creation call, so that a later entry of the same path wins in
+ * the archive. Script thread.
  */
 #include "lab/options.h"
 
@@ -23,34 +24,45 @@ static int check_path(const char *path, struct pv_err *err)
 {
 	const char *rest = skip_slashes(path);
 	if (!*rest)
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "opts.files: path `%s` names no file; give one like `/etc/test.conf`", path);
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "opts.files: path `%s` names no file; give one like `/etc/test.conf`", path);
 	if (rest[strlen(rest) - 1] == '/')
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "opts.files: path `%s` names a directory; give a file", path);
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "opts.files: path `%s` names a directory; give a file", path);
 	if (strlen(rest) > 1024)
-		return pv_err_set(err, PV_ERR_INPUT, ENAMETOOLONG, "opts.files: path `%.40s...` is longer than 1024 bytes", path);
+		return pv_err_set(err, PV_ERR_INPUT, ENAMETOOLONG,
+		    "opts.files: path `%.40s...` is longer than 1024 bytes", path);
 	while (*rest) {
 		size_t len = strcspn(rest, "/");
 		if ((len == 1 && rest[0] == '.') || (len == 2 && rest[0] == '.' && rest[1] == '.'))
 			return pv_err_set(err, PV_ERR_INPUT, EINVAL,
-			    "opts.files: path `%s` has a `.` or `..` component; give the path without it", path);
+			    "opts.files: path `%s` has a `.` or `..` component; give the path "
+			    "without it",
+			    path);
 		rest = skip_slashes(rest + len);
 	}
 	return 0;
 }
 
-int pv_options_add_file(struct pv_options *options, const char *path, const void *content, size_t len, unsigned mode, struct pv_err *err)
+int pv_options_add_file(struct pv_options *options, const char *path, const void *content,
+    size_t len, unsigned mode, struct pv_err *err)
 {
 	int status = check_path(path, err);
 	if (status)
 		return status;
 	if (mode > 07777)
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "opts.files: mode %#o of `%s` is over 07777", mode, path);
-	struct pv_options_file *grown = reallocarray(options->files, options->file_count + 1, sizeof(*grown));
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "opts.files: mode %#o of `%s` is over 07777", mode, path);
+	struct pv_options_file *grown =
+	    reallocarray(options->files, options->file_count + 1, sizeof(*grown));
 	if (!grown)
 		return pv_err_nomem(err, "opts.files");
 	options->files = grown;
 	struct pv_options_file *file = &grown[options->file_count];
-	*file = (struct pv_options_file){.path = strdup(skip_slashes(path)), .content = malloc(len ? len : 1), .len = len, .mode = mode};
+	*file = (struct pv_options_file){.path = strdup(skip_slashes(path)),
+	    .content = malloc(len ? len : 1),
+	    .len = len,
+	    .mode = mode};
 	if (!file->path || !file->content) {
 		free(file->path);
 		free(file->content);
@@ -94,7 +106,8 @@ int pv_options_merge(struct pv_options *base, const struct pv_options *over, str
 		return pv_err_nomem(err, "boot options");
 	for (size_t i = 0; i < over->file_count; i++) {
 		const struct pv_options_file *file = &over->files[i];
-		int status = pv_options_add_file(base, file->path, file->content, file->len, file->mode, err);
+		int status = pv_options_add_file(
+		    base, file->path, file->content, file->len, file->mode, err);
 		if (status)
 			return status;
 	}

@@ -1,5 +1,6 @@
 /*
- * Creation and boot options of a VM (both calls take the same ones, the boot call wins field by field).
+ * Creation and boot options of a VM (both calls take the same ones, the boot call wins field by
+ * field).
  */
 #ifndef PV_LAB_OPTIONS_H
 #define PV_LAB_OPTIONS_H
@@ -34,8 +35,10 @@ struct pv_options {
 	size_t file_count;
 };
 
-/* Adds a file (copied). A `.` or `..` component, an empty path, or a mode over 07777 is refused with a sentence that names the path. */
-int pv_options_add_file(struct pv_options *options, const char *path, const void *content, size_t len, unsigned mode, struct pv_err *err);
+/* Adds a file (copied). A `.` or `..` component, an empty path, or a mode over 07777 is refused
+ * with a sentence that names the path. */
+int pv_options_add_file(struct pv_options *options, const char *path, const void *content,
+    size_t len, unsigned mode, struct pv_err *err);
 
 /* Copies every field that `over` gives onto `base`. Returns 0 or -ENOMEM. */
 int pv_options_merge(struct pv_options *base, const struct pv_options *over, struct pv_err *err);

@@ -1,5 +1,6 @@
 /*
- * A profile: the (kernel, initrd, command line) tuple that a test picks by name, as read from provium.toml.
+ * A profile: the (kernel, initrd, command line) tuple that a test picks by name, as read from
+ * provium.toml.
  */
 #ifndef PV_LAB_PROFILE_H
 #define PV_LAB_PROFILE_H
@@ -7,7 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A disk that the profile attaches to every guest. Read and checked here; the block device comes with a later issue. */
+/* A disk that the profile attaches to every guest. Read and checked here; the block device comes
+ * with a later issue. */
 struct pv_profile_disk {
 	char *id;
 	char *path;

@@ -1,7 +1,9 @@
 /*
- * The TOML reader: structure. Theory: one pass over the text with a cursor (lab/toml_scan.c has the scalars). `current` is the table of the last
- * [header]; keys are added to it. The rules about what may be defined twice are kept by three marks on tables: made by a header, made by a dotted key,
- * or closed (inline). Recursion happens only in arrays and inline tables and is bounded by PV_TOML_DEPTH_MAX.
+ * The TOML reader: structure. Theory: one pass over the text with a cursor (lab/toml_scan.c has the
+ * scalars). `current` is the table of the last [header]; keys are added to it. The rules about what
+ * may be defined twice are kept by three marks on tables: made by a header, made by a dotted key,
+ * or closed (inline). Recursion happens only in arrays and inline tables and is bounded by
+ * PV_TOML_DEPTH_MAX.
  */
 #include "lab/toml.h"
 
@@ -77,9 +79,12 @@ const char *pv_toml_type_name(enum pv_toml_type type)
 }
 
 /* Adds a member; takes `key` and `value` over, also on failure. */
-static int add_member(struct pv_toml_scan *scan, struct pv_toml_value *table, char *key, struct pv_toml_value *value)
+static int add_member(
+    struct pv_toml_scan *scan, struct pv_toml_value *table, char *key, struct pv_toml_value *value)
 {
-	struct pv_toml_member *grown = key && value ? reallocarray(table->u.table.members, table->u.table.count + 1, sizeof(*grown)) : NULL;
+	struct pv_toml_member *grown = key && value ? reallocarray(table->u.table.members,
+							  table->u.table.count + 1, sizeof(*grown))
+						    : NULL;
 	if (!grown) {
 		free(key);
 		pv_toml_destroy(value);
@@ -91,9 +96,12 @@ static int add_member(struct pv_toml_scan *scan, struct pv_toml_value *table, ch
 }
 
 /* Appends to an array; takes `value` over, also on failure. */
-static int add_item(struct pv_toml_scan *scan, struct pv_toml_value *array, struct pv_toml_value *value)
+static int add_item(
+    struct pv_toml_scan *scan, struct pv_toml_value *array, struct pv_toml_value *value)
 {
-	struct pv_toml_value **grown = value ? reallocarray(array->u.array.items, array->u.array.count + 1, sizeof(*grown)) : NULL;
+	struct pv_toml_value **grown =
+	    value ? reallocarray(array->u.array.items, array->u.array.count + 1, sizeof(*grown))
+		  : NULL;
 	if (!grown) {
 		pv_toml_destroy(value);
 		return pv_err_nomem(scan->err, "TOML");
@@ -107,7 +115,8 @@ static int add_item(struct pv_toml_scan *scan, struct pv_toml_value *array, stru
 
 static bool is_bare(int c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '_' || c == '-';
 }
 
 /* One part of a key, NUL-terminated in `out`. */
@@ -149,8 +158,10 @@ static struct pv_toml_value *as_table(struct pv_toml_value *value)
 	return value && value->type == PV_TOML_TABLE && !value->closed ? value : NULL;
 }
 
-/* Finds or makes the table `key` in `table`, for a part of a dotted key or header that is not its last. */
-static int descend(struct pv_toml_scan *scan, struct pv_toml_value **table, const char *key, bool dotted)
+/* Finds or makes the table `key` in `table`, for a part of a dotted key or header that is not its
+ * last. */
+static int descend(
+    struct pv_toml_scan *scan, struct pv_toml_value **table, const char *key, bool dotted)
 {
 	struct pv_toml_value *found = (struct pv_toml_value *)pv_toml_get(*table, key);
 	if (!found) {
@@ -163,10 +174,14 @@ static int descend(struct pv_toml_scan *scan, struct pv_toml_value **table, cons
 	}
 	struct pv_toml_value *inner = as_table(found);
 	if (!inner)
-		return pv_toml_error(scan, "key `%s` is already %s (line %u) and cannot be extended", key, pv_toml_type_name(found->type), found->line);
-	/* A dotted key may not reach into a table that a header made, nor into an array of tables. */
+		return pv_toml_error(scan,
+		    "key `%s` is already %s (line %u) and cannot be extended", key,
+		    pv_toml_type_name(found->type), found->line);
+	/* A dotted key may not reach into a table that a header made, nor into an array of tables.
+	 */
 	if (dotted && (!inner->dotted_table || found != inner))
-		return pv_toml_error(scan, "table `%s` (line %u) cannot be extended by a dotted key", key, found->line);
+		return pv_toml_error(scan,
+		    "table `%s` (line %u) cannot be extended by a dotted key", key, found->line);
 	*table = inner;
 	return 0;
 }
@@ -210,7 +225,8 @@ static void close_table(struct pv_toml_value *table)
 	}
 }
 
-static int parse_inline_table(struct pv_toml_scan *scan, unsigned depth, struct pv_toml_value *table)
+static int parse_inline_table(
+    struct pv_toml_scan *scan, unsigned depth, struct pv_toml_value *table)
 {
 	scan->at++;
 	pv_toml_skip_blanks(scan);
@@ -253,7 +269,10 @@ static int parse_value(struct pv_toml_scan *scan, unsigned depth, struct pv_toml
 	if (depth > PV_TOML_DEPTH_MAX)
 		return pv_toml_error(scan, "nested deeper than %d", PV_TOML_DEPTH_MAX);
 	int c = pv_toml_peek(scan, 0), status;
-	enum pv_toml_type type = c == '[' ? PV_TOML_ARRAY : c == '{' ? PV_TOML_TABLE : c == '"' || c == '\'' ? PV_TOML_STRING : PV_TOML_BOOLEAN;
+	enum pv_toml_type type = c == '['		 ? PV_TOML_ARRAY
+				 : c == '{'		 ? PV_TOML_TABLE
+				 : c == '"' || c == '\'' ? PV_TOML_STRING
+							 : PV_TOML_BOOLEAN;
 	struct pv_toml_value *value = new_value(scan, type);
 	if (!value)
 		return pv_err_nomem(scan->err, "TOML");
@@ -282,7 +301,8 @@ static int parse_pair(struct pv_toml_scan *scan, struct pv_toml_value *table, un
 	int status = parse_key_part(scan, &key);
 	while (!status && next_part(scan)) {
 		if (++parts > PV_TOML_DEPTH_MAX)
-			status = pv_toml_error(scan, "a key of more than %d parts", PV_TOML_DEPTH_MAX);
+			status =
+			    pv_toml_error(scan, "a key of more than %d parts", PV_TOML_DEPTH_MAX);
 		if (!status)
 			status = descend(scan, &table, (const char *)key.data, true);
 		if (!status)
@@ -291,9 +311,11 @@ static int parse_pair(struct pv_toml_scan *scan, struct pv_toml_value *table, un
 	if (!status) {
 		const struct pv_toml_value *old = pv_toml_get(table, (const char *)key.data);
 		if (old)
-			status = pv_toml_error(scan, "key `%s` is already defined in line %u", (const char *)key.data, old->line);
+			status = pv_toml_error(scan, "key `%s` is already defined in line %u",
+			    (const char *)key.data, old->line);
 		else if (pv_toml_peek(scan, 0) != '=')
-			status = pv_toml_error(scan, "expected `=` behind key `%s`", (const char *)key.data);
+			status = pv_toml_error(
+			    scan, "expected `=` behind key `%s`", (const char *)key.data);
 	}
 	if (!status) {
 		scan->at++;
@@ -309,12 +331,15 @@ static int parse_pair(struct pv_toml_scan *scan, struct pv_toml_value *table, un
 /* --- headers --- */
 
 /* The table of [header]: new, or made before only as the parent of another one. */
-static int open_table(struct pv_toml_scan *scan, struct pv_toml_value *parent, const char *key, struct pv_toml_value **current)
+static int open_table(struct pv_toml_scan *scan, struct pv_toml_value *parent, const char *key,
+    struct pv_toml_value **current)
 {
 	struct pv_toml_value *found = (struct pv_toml_value *)pv_toml_get(parent, key);
 	if (found) {
-		if (found->type != PV_TOML_TABLE || found->closed || found->explicit_table || found->dotted_table)
-			return pv_toml_error(scan, "table `%s` is already defined in line %u", key, found->line);
+		if (found->type != PV_TOML_TABLE || found->closed || found->explicit_table ||
+		    found->dotted_table)
+			return pv_toml_error(
+			    scan, "table `%s` is already defined in line %u", key, found->line);
 		found->explicit_table = true;
 		found->line = pv_toml_line(scan);
 		*current = found;
@@ -328,11 +353,14 @@ static int open_table(struct pv_toml_scan *scan, struct pv_toml_value *parent, c
 }
 
 /* The next table of [[header]]. */
-static int open_array_table(struct pv_toml_scan *scan, struct pv_toml_value *parent, const char *key, struct pv_toml_value **current)
+static int open_array_table(struct pv_toml_scan *scan, struct pv_toml_value *parent,
+    const char *key, struct pv_toml_value **current)
 {
 	struct pv_toml_value *array = (struct pv_toml_value *)pv_toml_get(parent, key);
 	if (array && (array->type != PV_TOML_ARRAY || array->closed))
-		return pv_toml_error(scan, "key `%s` is already %s (line %u), not an array of tables", key, pv_toml_type_name(array->type), array->line);
+		return pv_toml_error(scan,
+		    "key `%s` is already %s (line %u), not an array of tables", key,
+		    pv_toml_type_name(array->type), array->line);
 	int status = 0;
 	if (!array) {
 		array = new_value(scan, PV_TOML_ARRAY);
@@ -347,7 +375,8 @@ static int open_array_table(struct pv_toml_scan *scan, struct pv_toml_value *par
 	return add_item(scan, array, table);
 }
 
-static int parse_header(struct pv_toml_scan *scan, struct pv_toml_value *root, struct pv_toml_value **current)
+static int parse_header(
+    struct pv_toml_scan *scan, struct pv_toml_value *root, struct pv_toml_value **current)
 {
 	bool array = pv_toml_peek(scan, 1) == '[';
 	struct pv_bytes key = {0};
@@ -358,7 +387,8 @@ static int parse_header(struct pv_toml_scan *scan, struct pv_toml_value *root, s
 	int status = parse_key_part(scan, &key);
 	while (!status && next_part(scan)) {
 		if (++parts > PV_TOML_DEPTH_MAX)
-			status = pv_toml_error(scan, "a header of more than %d parts", PV_TOML_DEPTH_MAX);
+			status = pv_toml_error(
+			    scan, "a header of more than %d parts", PV_TOML_DEPTH_MAX);
 		if (!status)
 			status = descend(scan, &parent, (const char *)key.data, false);
 		if (!status)
@@ -383,12 +413,17 @@ static int check_utf8(struct pv_toml_scan *scan)
 	const unsigned char *s = (const unsigned char *)scan->text;
 	for (scan->at = 0; scan->at < scan->len;) {
 		unsigned char c = s[scan->at];
-		size_t len = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+		size_t len = c < 0x80		     ? 1
+			     : c >= 0xc2 && c < 0xe0 ? 2
+			     : c >= 0xe0 && c < 0xf0 ? 3
+			     : c >= 0xf0 && c < 0xf5 ? 4
+						     : 0;
 		bool bad = len == 0 || len > scan->len - scan->at;
 		for (size_t i = 1; !bad && i < len; i++)
 			bad = (s[scan->at + i] & 0xc0) != 0x80;
 		unsigned char second = len > 1 && !bad ? s[scan->at + 1] : 0;
-		if (bad || (c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f))
+		if (bad || (c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) ||
+		    (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f))
 			return pv_toml_error(scan, "not UTF-8 text");
 		scan->at += len;
 	}
@@ -421,7 +456,9 @@ int pv_toml_parse(struct pv_toml_value **out, const char *text, size_t len, stru
 {
 	struct pv_toml_scan scan = {.text = text, .len = len, .err = err};
 	if (len > PV_TOML_SIZE_MAX)
-		return pv_err_set(err, PV_ERR_LIMIT, EFBIG, "%zu bytes are more than the %u a configuration may have", len, PV_TOML_SIZE_MAX);
+		return pv_err_set(err, PV_ERR_LIMIT, EFBIG,
+		    "%zu bytes are more than the %u a configuration may have", len,
+		    PV_TOML_SIZE_MAX);
 	struct pv_toml_value *root = new_value(&scan, PV_TOML_TABLE);
 	if (!root)
 		return pv_err_nomem(err, "TOML");

@@ -1,5 +1,6 @@
 /*
- * A strict reader of TOML 1.0.0 (toml.io/en/v1.0.0). What it accepts, another TOML reader accepts with the same meaning; errors carry line and column.
+ * A strict reader of TOML 1.0.0 (toml.io/en/v1.0.0). What it accepts, another TOML reader accepts
+ * with the same meaning; errors carry line and column.
  */
 #ifndef PV_LAB_TOML_H
 #define PV_LAB_TOML_H
@@ -57,7 +58,8 @@ struct pv_toml_value {
 	} u;
 };
 
-/* Parses a document into its root table. Returns 0, or -EINVAL with "line L, column C: ..."; -ENOMEM. The caller destroys the value. */
+/* Parses a document into its root table. Returns 0, or -EINVAL with "line L, column C: ...";
+ * -ENOMEM. The caller destroys the value. */
 int pv_toml_parse(struct pv_toml_value **out, const char *text, size_t len, struct pv_err *err);
 void pv_toml_destroy(struct pv_toml_value *value);
 

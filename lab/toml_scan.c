@@ -1,6 +1,7 @@
 /*
- * Scalars of TOML. Theory: the text was checked to be valid UTF-8 before, so only ASCII decides here and everything above passes through. Control
- * characters other than tab are refused wherever they stand.
+ * Scalars of TOML. Theory: the text was checked to be valid UTF-8 before, so only ASCII decides
+ * here and everything above passes through. Control characters other than tab are refused wherever
+ * they stand.
  */
 #include "lab/toml_scan.h"
 
@@ -33,7 +34,8 @@ int pv_toml_error(struct pv_toml_scan *scan, const char *fmt, ...)
 	size_t start = scan->at;
 	while (start > 0 && scan->text[start - 1] != '\n')
 		start--;
-	return pv_err_set(scan->err, PV_ERR_INPUT, EINVAL, "line %u, column %zu: %s", pv_toml_line(scan), scan->at - start + 1, message);
+	return pv_err_set(scan->err, PV_ERR_INPUT, EINVAL, "line %u, column %zu: %s",
+	    pv_toml_line(scan), scan->at - start + 1, message);
 }
 
 void pv_toml_skip_blanks(struct pv_toml_scan *scan)
@@ -107,13 +109,17 @@ static int append_code_point(struct pv_toml_scan *scan, unsigned long code, stru
 	if (code < 0x80) {
 		utf8[0] = (unsigned char)code, len = 1;
 	} else if (code < 0x800) {
-		utf8[0] = (unsigned char)(0xc0 | code >> 6), utf8[1] = (unsigned char)(0x80 | (code & 0x3f)), len = 2;
+		utf8[0] = (unsigned char)(0xc0 | code >> 6),
+		utf8[1] = (unsigned char)(0x80 | (code & 0x3f)), len = 2;
 	} else if (code < 0x10000) {
-		utf8[0] = (unsigned char)(0xe0 | code >> 12), utf8[1] = (unsigned char)(0x80 | (code >> 6 & 0x3f));
+		utf8[0] = (unsigned char)(0xe0 | code >> 12),
+		utf8[1] = (unsigned char)(0x80 | (code >> 6 & 0x3f));
 		utf8[2] = (unsigned char)(0x80 | (code & 0x3f)), len = 3;
 	} else {
-		utf8[0] = (unsigned char)(0xf0 | code >> 18), utf8[1] = (unsigned char)(0x80 | (code >> 12 & 0x3f));
-		utf8[2] = (unsigned char)(0x80 | (code >> 6 & 0x3f)), utf8[3] = (unsigned char)(0x80 | (code & 0x3f)), len = 4;
+		utf8[0] = (unsigned char)(0xf0 | code >> 18),
+		utf8[1] = (unsigned char)(0x80 | (code >> 12 & 0x3f));
+		utf8[2] = (unsigned char)(0x80 | (code >> 6 & 0x3f)),
+		utf8[3] = (unsigned char)(0x80 | (code & 0x3f)), len = 4;
 	}
 	return pv_bytes_append(out, utf8, len);
 }
@@ -133,8 +139,11 @@ static int scan_escape(struct pv_toml_scan *scan, bool multiline, struct pv_byte
 		for (size_t i = 0; i < digits; i++) {
 			int digit = pv_toml_peek(scan, 2 + i);
 			if (digit < 0 || !isxdigit(digit))
-				return pv_toml_error(scan, "\\%c needs %zu hexadecimal digits", c, digits);
-			code = code << 4 | (unsigned long)(isdigit(digit) ? digit - '0' : tolower(digit) - 'a' + 10);
+				return pv_toml_error(
+				    scan, "\\%c needs %zu hexadecimal digits", c, digits);
+			code =
+			    code << 4 | (unsigned long)(isdigit(digit) ? digit - '0'
+								       : tolower(digit) - 'a' + 10);
 		}
 		int status = append_code_point(scan, code, out);
 		scan->at += 2 + digits;
@@ -145,7 +154,8 @@ static int scan_escape(struct pv_toml_scan *scan, bool multiline, struct pv_byte
 		size_t start = scan->at++;
 		pv_toml_skip_blanks(scan);
 		if (newline(scan)) {
-			while (pv_toml_peek(scan, 0) == ' ' || pv_toml_peek(scan, 0) == '\t' || newline(scan))
+			while (pv_toml_peek(scan, 0) == ' ' || pv_toml_peek(scan, 0) == '\t' ||
+			       newline(scan))
 				scan->at += newline(scan) ? newline(scan) : 1;
 			return 0;
 		}
@@ -154,7 +164,8 @@ static int scan_escape(struct pv_toml_scan *scan, bool multiline, struct pv_byte
 	return pv_toml_error(scan, "unknown escape in a string");
 }
 
-/* At the closing delimiter of a triple-quoted string: up to two more quotes belong to the content. */
+/* At the closing delimiter of a triple-quoted string: up to two more quotes belong to the content.
+ */
 static int end_multiline(struct pv_toml_scan *scan, char quote, struct pv_bytes *out)
 {
 	size_t quotes = 3;
@@ -177,7 +188,8 @@ int pv_toml_scan_string(struct pv_toml_scan *scan, bool multiline, struct pv_byt
 	for (;;) {
 		int c = pv_toml_peek(scan, 0), status = 0;
 		size_t line_end = newline(scan);
-		if (c == quote && triple && pv_toml_peek(scan, 1) == quote && pv_toml_peek(scan, 2) == quote)
+		if (c == quote && triple && pv_toml_peek(scan, 1) == quote &&
+		    pv_toml_peek(scan, 2) == quote)
 			return end_multiline(scan, quote, out);
 		if (c == quote && !triple) {
 			scan->at++;
@@ -186,7 +198,8 @@ int pv_toml_scan_string(struct pv_toml_scan *scan, bool multiline, struct pv_byt
 		if (c == -1)
 			return pv_toml_error(scan, "the string is not closed");
 		if (line_end && !triple)
-			return pv_toml_error(scan, "a newline ends the string before its closing quote");
+			return pv_toml_error(
+			    scan, "a newline ends the string before its closing quote");
 		if (is_control(c) && !line_end)
 			return pv_toml_error(scan, "control character in a string; use an escape");
 		if (c == '\\' && quote == '"') {
@@ -203,8 +216,10 @@ int pv_toml_scan_string(struct pv_toml_scan *scan, bool multiline, struct pv_byt
 
 /* --- numbers, booleans, dates --- */
 
-/* Copies digits of `base`, without underscores, which must stand between digits. Returns the count, or 0 with the error set. */
-static size_t take_digits(struct pv_toml_scan *scan, int base, char *out, size_t *out_len, size_t size)
+/* Copies digits of `base`, without underscores, which must stand between digits. Returns the count,
+ * or 0 with the error set. */
+static size_t take_digits(
+    struct pv_toml_scan *scan, int base, char *out, size_t *out_len, size_t size)
 {
 	size_t count = 0;
 	for (bool after_digit = false;; scan->at++) {
@@ -218,8 +233,11 @@ static size_t take_digits(struct pv_toml_scan *scan, int base, char *out, size_t
 			count++;
 		} else if (c == '_' && after_digit) {
 			int next = pv_toml_peek(scan, 1);
-			if (next < 0 || (base == 16 ? !isxdigit(next) : next < '0' || next >= '0' + base))
-				return pv_toml_error(scan, "an underscore must stand between digits"), 0;
+			if (next < 0 ||
+			    (base == 16 ? !isxdigit(next) : next < '0' || next >= '0' + base))
+				return pv_toml_error(
+					   scan, "an underscore must stand between digits"),
+				       0;
 		} else if (count == 0) {
 			return pv_toml_error(scan, "expected a value"), 0;
 		} else {
@@ -243,7 +261,8 @@ static int scan_based(struct pv_toml_scan *scan, int base, struct pv_toml_value 
 }
 
 /* `digits` holds sign and integer part; the cursor is at '.', 'e' or 'E'. */
-static int scan_float(struct pv_toml_scan *scan, char *digits, size_t len, size_t size, struct pv_toml_value *value)
+static int scan_float(
+    struct pv_toml_scan *scan, char *digits, size_t len, size_t size, struct pv_toml_value *value)
 {
 	if (pv_toml_peek(scan, 0) == '.') {
 		scan->at++;
@@ -277,7 +296,8 @@ static int scan_number(struct pv_toml_scan *scan, struct pv_toml_value *value)
 		digits[len++] = (char)sign;
 		scan->at++;
 	}
-	if (scan->at + 3 <= scan->len && (memcmp(scan->text + scan->at, "inf", 3) == 0 || memcmp(scan->text + scan->at, "nan", 3) == 0)) {
+	if (scan->at + 3 <= scan->len && (memcmp(scan->text + scan->at, "inf", 3) == 0 ||
+					     memcmp(scan->text + scan->at, "nan", 3) == 0)) {
 		double special = scan->text[scan->at] == 'i' ? INFINITY : NAN;
 		value->type = PV_TOML_FLOAT;
 		value->u.number = sign == '-' ? -special : special;
@@ -319,8 +339,9 @@ static int date_part(const struct pv_toml_scan *scan, size_t offset, size_t coun
 
 static size_t time_length(const struct pv_toml_scan *scan, size_t at)
 {
-	if (date_part(scan, at, 2, 0, 23) < 0 || pv_toml_peek(scan, at + 2) != ':' || date_part(scan, at + 3, 2, 0, 59) < 0 ||
-	    pv_toml_peek(scan, at + 5) != ':' || date_part(scan, at + 6, 2, 0, 60) < 0)
+	if (date_part(scan, at, 2, 0, 23) < 0 || pv_toml_peek(scan, at + 2) != ':' ||
+	    date_part(scan, at + 3, 2, 0, 59) < 0 || pv_toml_peek(scan, at + 5) != ':' ||
+	    date_part(scan, at + 6, 2, 0, 60) < 0)
 		return 0;
 	size_t len = 8;
 	if (pv_toml_peek(scan, at + len) == '.' && date_part(scan, at + len + 1, 1, 0, 9) >= 0) {
@@ -336,12 +357,13 @@ static size_t offset_length(const struct pv_toml_scan *scan, size_t at)
 	int c = pv_toml_peek(scan, at);
 	if (c == 'Z' || c == 'z')
 		return 1;
-	bool valid = (c == '+' || c == '-') && date_part(scan, at + 1, 2, 0, 23) >= 0 && pv_toml_peek(scan, at + 3) == ':' &&
-		     date_part(scan, at + 4, 2, 0, 59) >= 0;
+	bool valid = (c == '+' || c == '-') && date_part(scan, at + 1, 2, 0, 23) >= 0 &&
+		     pv_toml_peek(scan, at + 3) == ':' && date_part(scan, at + 4, 2, 0, 59) >= 0;
 	return valid ? 6 : 0;
 }
 
-/* Length of a date, time or both at the cursor; 0 when there is none; -1 when it is one but wrong. */
+/* Length of a date, time or both at the cursor; 0 when there is none; -1 when it is one but wrong.
+ */
 static long datetime_length(const struct pv_toml_scan *scan)
 {
 	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
@@ -351,12 +373,15 @@ static long datetime_length(const struct pv_toml_scan *scan)
 	}
 	if (date_part(scan, 0, 4, 0, 9999) < 0 || pv_toml_peek(scan, 4) != '-')
 		return 0;
-	int year = date_part(scan, 0, 4, 0, 9999), month = date_part(scan, 5, 2, 1, 12), day = date_part(scan, 8, 2, 1, 31);
+	int year = date_part(scan, 0, 4, 0, 9999), month = date_part(scan, 5, 2, 1, 12),
+	    day = date_part(scan, 8, 2, 1, 31);
 	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-	if (month < 0 || day < 0 || pv_toml_peek(scan, 7) != '-' || day > days[month - 1] + (month == 2 && leap))
+	if (month < 0 || day < 0 || pv_toml_peek(scan, 7) != '-' ||
+	    day > days[month - 1] + (month == 2 && leap))
 		return -1;
 	int separator = pv_toml_peek(scan, 10);
-	if (separator != 'T' && separator != 't' && !(separator == ' ' && date_part(scan, 11, 2, 0, 99) >= 0))
+	if (separator != 'T' && separator != 't' &&
+	    !(separator == ' ' && date_part(scan, 11, 2, 0, 99) >= 0))
 		return 10;
 	size_t len = time_length(scan, 11);
 	return len ? (long)(11 + len + offset_length(scan, 11 + len)) : -1;
@@ -367,7 +392,8 @@ int pv_toml_scan_plain(struct pv_toml_scan *scan, struct pv_toml_value *value)
 	static const char *const words[] = {"false", "true"};
 	for (size_t i = 0; i < 2; i++) {
 		size_t len = strlen(words[i]);
-		if (scan->len - scan->at >= len && memcmp(scan->text + scan->at, words[i], len) == 0) {
+		if (scan->len - scan->at >= len &&
+		    memcmp(scan->text + scan->at, words[i], len) == 0) {
 			scan->at += len;
 			value->type = PV_TOML_BOOLEAN;
 			value->u.boolean = i == 1;

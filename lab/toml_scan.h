@@ -1,5 +1,6 @@
 /*
- * The scanner under the TOML reader: a cursor over the text, and the scalar values. Private to lab/toml*.c.
+ * The scanner under the TOML reader: a cursor over the text, and the scalar values. Private to
+ * lab/toml*.c.
  */
 #ifndef PV_LAB_TOML_SCAN_H
 #define PV_LAB_TOML_SCAN_H
@@ -27,7 +28,8 @@ static inline int pv_toml_peek(const struct pv_toml_scan *scan, size_t ahead)
 }
 
 /* Sets the error at the cursor. Returns -EINVAL. */
-int pv_toml_error(struct pv_toml_scan *scan, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int pv_toml_error(struct pv_toml_scan *scan, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* The line of the cursor, from 1. */
 unsigned pv_toml_line(struct pv_toml_scan *scan);
@@ -41,7 +43,8 @@ int pv_toml_skip_lines(struct pv_toml_scan *scan);
 /* Demands the end of a line: blanks, a comment, then a newline or the end of the text. */
 int pv_toml_end_line(struct pv_toml_scan *scan);
 
-/* A string in any of the four forms; `multiline` admits the triple-quoted ones. Appends the content to `out`. */
+/* A string in any of the four forms; `multiline` admits the triple-quoted ones. Appends the content
+ * to `out`. */
 int pv_toml_scan_string(struct pv_toml_scan *scan, bool multiline, struct pv_bytes *out);
 
 /* Booleans, numbers and dates at the cursor into `value` (type and content). */

@@ -1,7 +1,9 @@
 /*
- * The life of a VM after boot: states, pause, reset, power button, shutdown, and the agent for operations. Theory: `state` changes on the
- * script thread by the calls below, and on the loop or a vCPU thread when the guest dies; both under the loop lock. A machine is freed on the script
- * thread only. lab/vm_boot.c has the way from created to booted, lab/vm_console.c the console, lab/vm_link.c the wire to the agent.
+ * The life of a VM after boot: states, pause, reset, power button, shutdown, and the agent for
+ * operations. Theory: `state` changes on the script thread by the calls below, and on the loop or a
+ * vCPU thread when the guest dies; both under the loop lock. A machine is freed on the script
+ * thread only. lab/vm_boot.c has the way from created to booted, lab/vm_console.c the console,
+ * lab/vm_link.c the wire to the agent.
  */
 #include "lab/vm.h"
 
@@ -16,16 +18,23 @@
 #include "lab/profile.h"
 #include "lab/vm_private.h"
 
-int pv_vm_create(struct pv_vm **out, struct pv_host *host, const char *name, const struct pv_profile *profile,
-    const struct pv_options *options, struct pv_err *err)
+int pv_vm_create(struct pv_vm **out, struct pv_host *host, const char *name,
+    const struct pv_profile *profile, const struct pv_options *options, struct pv_err *err)
 {
 	if (host->vm_count == PV_HOST_VMS_MAX)
-		return pv_err_set(err, PV_ERR_LIMIT, ENOSPC, "vm `%s`: one test file can have at most %d VMs at a time", name, PV_HOST_VMS_MAX);
+		return pv_err_set(err, PV_ERR_LIMIT, ENOSPC,
+		    "vm `%s`: one test file can have at most %d VMs at a time", name,
+		    PV_HOST_VMS_MAX);
 	struct pv_vm *vm = calloc(1, sizeof(*vm));
 	if (!vm)
 		return pv_err_nomem(err, "vm");
-	*vm = (struct pv_vm){.references = 1, .host = host, .profile = profile, .name = strdup(name), .state = PV_VM_CREATED};
-	int status = vm->name ? pv_options_merge(&vm->created_with, options, err) : pv_err_nomem(err, "vm name");
+	*vm = (struct pv_vm){.references = 1,
+	    .host = host,
+	    .profile = profile,
+	    .name = strdup(name),
+	    .state = PV_VM_CREATED};
+	int status = vm->name ? pv_options_merge(&vm->created_with, options, err)
+			      : pv_err_nomem(err, "vm name");
 	if (!status)
 		status = pv_agent_create(&vm->agent, host->loop, err);
 	if (status) {
@@ -77,8 +86,10 @@ void pv_vm_stop_machine(struct pv_vm *vm, enum pv_vm_state state)
 	struct pv_host *host = vm->host;
 	pv_loop_lock(host->loop);
 	vm->state = state;
-	/* Before the machine goes, so that calls in flight end with a reason of ours and nothing is sent into a dying device. */
-	pv_agent_drop(vm->agent, state == PV_VM_SHUTDOWN ? "the VM was shut down" : "the guest is gone", true);
+	/* Before the machine goes, so that calls in flight end with a reason of ours and nothing is
+	 * sent into a dying device. */
+	pv_agent_drop(vm->agent,
+	    state == PV_VM_SHUTDOWN ? "the VM was shut down" : "the guest is gone", true);
 	pv_loop_unlock(host->loop);
 	pv_machine_destroy(vm->machine);
 	vm->machine = NULL;
@@ -107,8 +118,8 @@ int pv_vm_wrong_state(struct pv_vm *vm, const char *action, struct pv_err *err)
 	    [PV_VM_DEAD] = "died; create a new one",
 	};
 	const char *why = vm->state == PV_VM_DEAD && vm->death[0] ? vm->death : NULL;
-	return pv_err_set(err, PV_ERR_STATE, EBADFD, "vm `%s` %s (cannot %s)%s%s", vm->name, words[vm->state], action, why ? ": " : "",
-	    why ? why : "");
+	return pv_err_set(err, PV_ERR_STATE, EBADFD, "vm `%s` %s (cannot %s)%s%s", vm->name,
+	    words[vm->state], action, why ? ": " : "", why ? why : "");
 }
 
 /* Takes the loop lock and checks the state; on failure the lock is dropped again. */
@@ -160,8 +171,9 @@ int pv_vm_reset(struct pv_vm *vm, struct pv_err *err)
 	if (status)
 		return pv_err_prefix(err, "vm `%s`: cannot reset", vm->name);
 	pv_initramfs_cool(&vm->initramfs);
-	int64_t span = vm->boot.has_agent_timeout ? vm->boot.agent_timeout_ns
-						  : (int64_t)(vm->profile->agent_boot_timeout * (double)PV_CLOCK_SECOND);
+	int64_t span = vm->boot.has_agent_timeout
+			   ? vm->boot.agent_timeout_ns
+			   : (int64_t)(vm->profile->agent_boot_timeout * (double)PV_CLOCK_SECOND);
 	vm->agent_deadline_ns = span;
 	pv_loop_lock(vm->host->loop);
 	status = pv_vm_wait_agent(vm, "reset", pv_clock_deadline(span), err);
@@ -179,14 +191,16 @@ int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err)
 	while (!status && vm->state == PV_VM_BOOTED && !vm->host->interrupt && !vm->powered_off)
 		status = pv_loop_wait(vm->host->loop, deadline);
 	if (vm->host->interrupt)
-		status = pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: power_button: %s", vm->name, vm->host->interrupt);
+		status = pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: power_button: %s",
+		    vm->name, vm->host->interrupt);
 	else if (vm->powered_off)
 		status = 0;
 	else if (vm->state != PV_VM_BOOTED)
 		status = pv_vm_wrong_state(vm, "power_button", err);
 	else
 		status = pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT,
-		    "vm `%s`: the guest did not power off within %.3g s of the power button; its kernel needs ACPI button support (module "
+		    "vm `%s`: the guest did not power off within %.3g s of the power button; its "
+		    "kernel needs ACPI button support (module "
 		    "`button`) and an init that reacts to it",
 		    vm->name, (double)vm->agent_deadline_ns / (double)PV_CLOCK_SECOND);
 	pv_loop_unlock(vm->host->loop);
@@ -257,7 +271,8 @@ int pv_vm_agent(struct pv_vm *vm, const char *action, struct pv_agent **out, str
 		return status;
 	/* A guest that reboots on its own is booted all the while; its agent comes back. */
 	if (!pv_agent_is_ready(vm->agent) || vm->host->interrupt)
-		status = pv_vm_wait_agent(vm, action, pv_clock_deadline(vm->agent_deadline_ns), err);
+		status =
+		    pv_vm_wait_agent(vm, action, pv_clock_deadline(vm->agent_deadline_ns), err);
 	pv_loop_unlock(vm->host->loop);
 	*out = vm->agent;
 	return status;

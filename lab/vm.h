@@ -1,6 +1,7 @@
 /*
- * A VM as the test author knows it: a name, a profile, a state, a guest with an agent. Functions are called on the script thread without the loop
- * lock; those that wait end early when the host is interrupted. Errors are sentences that name the VM.
+ * A VM as the test author knows it: a name, a profile, a state, a guest with an agent. Functions
+ * are called on the script thread without the loop lock; those that wait end early when the host is
+ * interrupted. Errors are sentences that name the VM.
  */
 #ifndef PV_LAB_VM_H
 #define PV_LAB_VM_H
@@ -27,8 +28,8 @@ enum pv_vm_state {
 };
 
 /* A new VM with one reference. `options` is copied, NULL for none. */
-int pv_vm_create(struct pv_vm **out, struct pv_host *host, const char *name, const struct pv_profile *profile,
-    const struct pv_options *options, struct pv_err *err);
+int pv_vm_create(struct pv_vm **out, struct pv_host *host, const char *name,
+    const struct pv_profile *profile, const struct pv_options *options, struct pv_err *err);
 struct pv_vm *pv_vm_ref(struct pv_vm *vm);
 /* The last reference closes and frees. NULL is fine. */
 void pv_vm_unref(struct pv_vm *vm);
@@ -36,8 +37,9 @@ void pv_vm_unref(struct pv_vm *vm);
 /* --- life (spec section 7.1) --- */
 
 /*
- * Starts the guest and waits for its agent. `options` are merged over the creation options; NULL for none. On failure the VM is `dead`, its console
- * log stays readable, and the error says what happened; when a guest had started, `pv_vm_console_tail` belongs behind the error text.
+ * Starts the guest and waits for its agent. `options` are merged over the creation options; NULL
+ * for none. On failure the VM is `dead`, its console log stays readable, and the error says what
+ * happened; when a guest had started, `pv_vm_console_tail` belongs behind the error text.
  */
 int pv_vm_boot(struct pv_vm *vm, const struct pv_options *options, struct pv_err *err);
 int pv_vm_pause(struct pv_vm *vm, struct pv_err *err);
@@ -66,7 +68,8 @@ unsigned pv_vm_in_flight(struct pv_vm *vm);
 
 /* --- the guest --- */
 
-/* The agent for an operation called `action` ("run", "read_file"): fails with the state's sentence when the VM is not booted. */
+/* The agent for an operation called `action` ("run", "read_file"): fails with the state's sentence
+ * when the VM is not booted. */
 int pv_vm_agent(struct pv_vm *vm, const char *action, struct pv_agent **out, struct pv_err *err);
 
 /* --- console (spec section 14) --- */
@@ -75,9 +78,12 @@ int pv_vm_agent(struct pv_vm *vm, const char *action, struct pv_agent **out, str
 int pv_vm_console_log(struct pv_vm *vm, struct pv_bytes *out);
 /* Appends the last `limit` bytes of the log. */
 int pv_vm_console_tail(struct pv_vm *vm, size_t limit, struct pv_bytes *out);
-/* Waits until `pattern` is in the log of the latest boot. Returns 0, -ETIMEDOUT, or another error (interrupted, guest gone). */
-int pv_vm_console_expect(struct pv_vm *vm, const void *pattern, size_t len, int64_t deadline_ns, struct pv_err *err);
+/* Waits until `pattern` is in the log of the latest boot. Returns 0, -ETIMEDOUT, or another error
+ * (interrupted, guest gone). */
+int pv_vm_console_expect(
+    struct pv_vm *vm, const void *pattern, size_t len, int64_t deadline_ns, struct pv_err *err);
 /* Types on the guest's console. Returns 0, -ETIMEDOUT when the guest does not take it in time. */
-int pv_vm_console_write(struct pv_vm *vm, const void *data, size_t len, int64_t deadline_ns, struct pv_err *err);
+int pv_vm_console_write(
+    struct pv_vm *vm, const void *data, size_t len, int64_t deadline_ns, struct pv_err *err);
 
 #endif

@@ -1,8 +1,9 @@
 /*
- * From created to booted. Theory: `begin` puts kernel, command line and initramfs together and starts the machine; `wait` sleeps until the agent has
- * shaken hands, or until it is certain that it never will: the guest powered off, crashed, panicked (read from its console), its agent speaks
- * another protocol, the deadline passed, or the test ran out of time. Every one of these is a sentence of its own, and the console log stays
- * readable behind it.
+ * From created to booted. Theory: `begin` puts kernel, command line and initramfs together and
+ * starts the machine; `wait` sleeps until the agent has shaken hands, or until it is certain that
+ * it never will: the guest powered off, crashed, panicked (read from its console), its agent speaks
+ * another protocol, the deadline passed, or the test ran out of time. Every one of these is a
+ * sentence of its own, and the console log stays readable behind it.
  */
 #include <errno.h>
 #include <glob.h>
@@ -47,7 +48,8 @@ static void on_stopped(void *ctx, const struct pv_machine_stop *stop)
 {
 	struct pv_vm *vm = ctx;
 	vm->powered_off = stop->kind == PV_MACHINE_STOP_POWER_OFF;
-	snprintf(vm->death, sizeof(vm->death), "%s", vm->powered_off ? "the guest powered off" : stop->text);
+	snprintf(vm->death, sizeof(vm->death), "%s",
+	    vm->powered_off ? "the guest powered off" : stop->text);
 	vm->state = PV_VM_DEAD;
 	pv_agent_drop(vm->agent, vm->death, true);
 	pv_loop_wake(vm->host->loop);
@@ -62,10 +64,12 @@ static const struct pv_machine_events machine_events = {
 /* --- begin --- */
 
 /* The kernel inside an image's root directory: usr/lib/modules/<release>/vmlinuz-*. */
-static int find_kernel_in_root(const struct pv_profile *profile, struct pv_bytes *path, struct pv_err *err)
+static int find_kernel_in_root(
+    const struct pv_profile *profile, struct pv_bytes *path, struct pv_err *err)
 {
 	struct pv_bytes pattern = {0};
-	if (pv_bytes_printf(&pattern, "%s/usr/lib/modules/*/vmlinuz*", profile->root) || !pv_bytes_text(&pattern)) {
+	if (pv_bytes_printf(&pattern, "%s/usr/lib/modules/*/vmlinuz*", profile->root) ||
+	    !pv_bytes_text(&pattern)) {
 		pv_bytes_finish(&pattern);
 		return pv_err_nomem(err, "kernel path");
 	}
@@ -75,8 +79,9 @@ static int find_kernel_in_root(const struct pv_profile *profile, struct pv_bytes
 	size_t count = globbed == 0 ? found.gl_pathc : 0;
 	if (count != 1)
 		status = pv_err_set(err, PV_ERR_INPUT, count ? ENOTUNIQ : ENOENT,
-		    "profile `%s`: %zu kernels match `%s`; there must be exactly one, or set `kernel`", profile->name, count,
-		    (const char *)pattern.data);
+		    "profile `%s`: %zu kernels match `%s`; there must be exactly one, or set "
+		    "`kernel`",
+		    profile->name, count, (const char *)pattern.data);
 	else if (pv_bytes_printf(path, "%s", found.gl_pathv[0]) || !pv_bytes_text(path))
 		status = pv_err_nomem(err, "kernel path");
 	globfree(&found);
@@ -90,7 +95,9 @@ static int open_kernel(struct pv_vm *vm, const struct pv_kernel **kernel, struct
 	if (profile->kernel)
 		return pv_host_kernel(vm->host, profile->kernel, kernel, err);
 	if (!profile->root)
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "profile `%s` names no kernel; set `kernel` (or `root`) in provium.toml", profile->name);
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "profile `%s` names no kernel; set `kernel` (or `root`) in provium.toml",
+		    profile->name);
 	struct pv_bytes path = {0};
 	int status = find_kernel_in_root(profile, &path, err);
 	if (!status)
@@ -155,8 +162,10 @@ int pv_vm_boot_begin(struct pv_vm *vm, const struct pv_options *options, struct 
 	status = pv_options_merge(&vm->boot, &vm->created_with, err);
 	if (!status)
 		status = pv_options_merge(&vm->boot, options, err);
-	vm->agent_deadline_ns = vm->boot.has_agent_timeout ? vm->boot.agent_timeout_ns
-							   : (int64_t)(vm->profile->agent_boot_timeout * (double)PV_CLOCK_SECOND);
+	vm->agent_deadline_ns =
+	    vm->boot.has_agent_timeout
+		? vm->boot.agent_timeout_ns
+		: (int64_t)(vm->profile->agent_boot_timeout * (double)PV_CLOCK_SECOND);
 	vm->cid = vm->host->next_cid++;
 	if (!status)
 		status = build_machine(vm, err);
@@ -177,16 +186,21 @@ static int find_verdict(struct pv_vm *vm, const char *what, struct pv_err *err)
 {
 	char line[256];
 	if (vm->host->interrupt)
-		return pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: %s: %s", vm->name, what, vm->host->interrupt);
+		return pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: %s: %s", vm->name, what,
+		    vm->host->interrupt);
 	if (vm->powered_off)
-		return pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN, "vm `%s`: %s: the guest powered off before its agent answered", vm->name, what);
+		return pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN,
+		    "vm `%s`: %s: the guest powered off before its agent answered", vm->name, what);
 	if (vm->state == PV_VM_DEAD || vm->state == PV_VM_SHUTDOWN)
-		return pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN, "vm `%s`: %s: the guest died before its agent answered: %s", vm->name, what,
+		return pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN,
+		    "vm `%s`: %s: the guest died before its agent answered: %s", vm->name, what,
 		    vm->death[0] ? vm->death : "it was shut down");
 	if (pv_console_log_panic(&vm->log, line, sizeof(line)))
-		return pv_err_set(err, PV_ERR_GUEST, EFAULT, "vm `%s`: %s: the guest's kernel panicked: %s", vm->name, what, line);
+		return pv_err_set(err, PV_ERR_GUEST, EFAULT,
+		    "vm `%s`: %s: the guest's kernel panicked: %s", vm->name, what, line);
 	if (pv_agent_refusal(vm->agent))
-		return pv_err_set(err, PV_ERR_GUEST, EPROTO, "vm `%s`: %s: %s", vm->name, what, pv_agent_refusal(vm->agent));
+		return pv_err_set(err, PV_ERR_GUEST, EPROTO, "vm `%s`: %s: %s", vm->name, what,
+		    pv_agent_refusal(vm->agent));
 	return 0;
 }
 
@@ -196,8 +210,8 @@ static void tell_waiting(struct pv_vm *vm, const char *what, int64_t since_ns)
 	if (!host->events || !host->events->note)
 		return;
 	char text[256];
-	snprintf(text, sizeof(text), "vm %s: %s: still waiting for the agent after %lld s", vm->name, what,
-	    (long long)((pv_clock_now() - since_ns) / PV_CLOCK_SECOND));
+	snprintf(text, sizeof(text), "vm %s: %s: still waiting for the agent after %lld s",
+	    vm->name, what, (long long)((pv_clock_now() - since_ns) / PV_CLOCK_SECOND));
 	/* The listener writes to stderr; devices must not stand still meanwhile. */
 	pv_loop_unlock(host->loop);
 	host->events->note(host->events_ctx, text);
@@ -215,7 +229,8 @@ int pv_vm_wait_agent(struct pv_vm *vm, const char *what, int64_t deadline_ns, st
 		int64_t now = pv_clock_now();
 		if (now >= deadline_ns) {
 			char span[32];
-			return pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT, "vm `%s`: %s: agent did not come up within %s", vm->name, what,
+			return pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT,
+			    "vm `%s`: %s: agent did not come up within %s", vm->name, what,
 			    pv_units_show_duration(vm->agent_deadline_ns, span, sizeof(span)));
 		}
 		if (now >= next_note) {

@@ -1,6 +1,7 @@
 /*
- * The console of a VM: its log, waiting for text in it, and typing. Theory: the log grows under the loop lock as the machine reports output, and
- * every report wakes waiters; so an expectation costs nothing while the guest is silent.
+ * The console of a VM: its log, waiting for text in it, and typing. Theory: the log grows under the
+ * loop lock as the machine reports output, and every report wakes waiters; so an expectation costs
+ * nothing while the guest is silent.
  */
 #include <errno.h>
 
@@ -10,7 +11,8 @@
 #include "lab/host.h"
 #include "lab/vm_private.h"
 
-/* How often a full input buffer is tried again: the guest's driver gives no sign when it took bytes. */
+/* How often a full input buffer is tried again: the guest's driver gives no sign when it took
+ * bytes. */
 #define INPUT_RETRY (PV_CLOCK_SECOND / 100)
 
 int pv_vm_console_log(struct pv_vm *vm, struct pv_bytes *out)
@@ -28,22 +30,27 @@ int pv_vm_console_tail(struct pv_vm *vm, size_t limit, struct pv_bytes *out)
 	return status;
 }
 
-int pv_vm_console_expect(struct pv_vm *vm, const void *pattern, size_t len, int64_t deadline_ns, struct pv_err *err)
+int pv_vm_console_expect(
+    struct pv_vm *vm, const void *pattern, size_t len, int64_t deadline_ns, struct pv_err *err)
 {
 	uint64_t from = 0;
 	int status = 0;
 	pv_loop_lock(vm->host->loop);
 	while (!status && !pv_console_log_find(&vm->log, pattern, len, &from)) {
 		if (vm->host->interrupt)
-			status = pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: console:expect: %s", vm->name, vm->host->interrupt);
+			status = pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED,
+			    "vm `%s`: console:expect: %s", vm->name, vm->host->interrupt);
 		else if (vm->state != PV_VM_BOOTED && vm->state != PV_VM_PAUSED)
 			/* Nothing more will be printed: say so now rather than at the deadline. */
-			status = pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN, "console:expect: vm `%s` is %s and never printed `%.*s`", vm->name,
-			    pv_vm_state_name(vm->state), (int)(len < 200 ? len : 200), (const char *)pattern);
+			status = pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN,
+			    "console:expect: vm `%s` is %s and never printed `%.*s`", vm->name,
+			    pv_vm_state_name(vm->state), (int)(len < 200 ? len : 200),
+			    (const char *)pattern);
 		else if (pv_loop_wait(vm->host->loop, deadline_ns))
 			status = pv_console_log_find(&vm->log, pattern, len, &from)
 				     ? 0
-				     : pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT, "console:expect timed out waiting for `%.*s`",
+				     : pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT,
+					   "console:expect timed out waiting for `%.*s`",
 					   (int)(len < 200 ? len : 200), (const char *)pattern);
 		else
 			continue;
@@ -53,14 +60,16 @@ int pv_vm_console_expect(struct pv_vm *vm, const void *pattern, size_t len, int6
 	return status;
 }
 
-int pv_vm_console_write(struct pv_vm *vm, const void *data, size_t len, int64_t deadline_ns, struct pv_err *err)
+int pv_vm_console_write(
+    struct pv_vm *vm, const void *data, size_t len, int64_t deadline_ns, struct pv_err *err)
 {
 	const char *rest = data;
 	int status = 0;
 	pv_loop_lock(vm->host->loop);
 	while (len && !status) {
 		if (vm->host->interrupt) {
-			status = pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: console:write: %s", vm->name, vm->host->interrupt);
+			status = pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED,
+			    "vm `%s`: console:write: %s", vm->name, vm->host->interrupt);
 		} else if (vm->state != PV_VM_BOOTED || !vm->machine) {
 			status = pv_vm_wrong_state(vm, "console:write", err);
 		} else {
@@ -71,9 +80,12 @@ int pv_vm_console_write(struct pv_vm *vm, const void *data, size_t len, int64_t 
 			if (!len)
 				break;
 			if (now >= deadline_ns)
-				status = pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT, "console:write timed out with %zu bytes not taken", len);
+				status = pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT,
+				    "console:write timed out with %zu bytes not taken", len);
 			else if (!taken)
-				pv_loop_wait(vm->host->loop, now + INPUT_RETRY < deadline_ns ? now + INPUT_RETRY : deadline_ns);
+				pv_loop_wait(vm->host->loop, now + INPUT_RETRY < deadline_ns
+								 ? now + INPUT_RETRY
+								 : deadline_ns);
 		}
 	}
 	pv_loop_unlock(vm->host->loop);

@@ -1,7 +1,9 @@
 /*
- * The wire between a VM's socket device and its agent client. Theory: the guest's agent connects to PV_AGENT_PORT as soon as it can serve; the
- * device offers the connection here, and bytes go straight from one to the other under the loop lock, without a socket in between: a request
- * is in the guest's receive queue when the sending call returns. One agent at a time; a second connection is refused.
+ * The wire between a VM's socket device and its agent client. Theory: the guest's agent connects to
+ * PV_AGENT_PORT as soon as it can serve; the device offers the connection here, and bytes go
+ * straight from one to the other under the loop lock, without a socket in between: a request is in
+ * the guest's receive queue when the sending call returns. One agent at a time; a second connection
+ * is refused.
  */
 #include <stdio.h>
 
@@ -45,7 +47,8 @@ static void port_receive(void *ctx, const void *data, size_t len)
 	bool was_ready = pv_agent_is_ready(vm->agent);
 	pv_agent_receive(vm->agent, data, len);
 	/* An agent that was lost (killed, restarted) and is back makes the guest usable again. */
-	if (!was_ready && pv_agent_is_ready(vm->agent) && vm->state == PV_VM_DEAD && !vm->powered_off) {
+	if (!was_ready && pv_agent_is_ready(vm->agent) && vm->state == PV_VM_DEAD &&
+	    !vm->powered_off) {
 		vm->state = PV_VM_BOOTED;
 		vm->death[0] = '\0';
 	}
@@ -65,7 +68,8 @@ static void port_closed(void *ctx)
 	pv_agent_closed(vm->agent);
 	if (was_ready && (vm->state == PV_VM_BOOTED || vm->state == PV_VM_PAUSED)) {
 		vm->state = PV_VM_DEAD;
-		snprintf(vm->death, sizeof(vm->death), "agent connection lost: the agent in the guest ended or was killed");
+		snprintf(vm->death, sizeof(vm->death),
+		    "agent connection lost: the agent in the guest ended or was killed");
 	}
 	pv_loop_wake(vm->host->loop);
 }
@@ -87,7 +91,8 @@ static const struct pv_stream_port_ops port_ops = {
     .closed = port_closed,
 };
 
-static bool port_accept(void *ctx, struct pv_vsock_conn *conn, const struct pv_stream_port_ops **ops, void **port_ctx)
+static bool port_accept(
+    void *ctx, struct pv_vsock_conn *conn, const struct pv_stream_port_ops **ops, void **port_ctx)
 {
 	struct pv_vm *vm = ctx;
 	if (vm->conn)

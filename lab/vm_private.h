@@ -39,7 +39,7 @@ struct pv_vm {
 	struct pv_vsock_conn *conn;
 	struct pv_console_log log;
 	char death[PV_ERR_TEXT_MAX]; /* why the guest died, or empty */
-	bool powered_off; /* the guest switched itself off */
+	bool powered_off;	     /* the guest switched itself off */
 };
 
 /* [loop lock] Fails what is in flight with `reason`; the guest goes on. */
@@ -48,11 +48,13 @@ void pv_vm_cancel(struct pv_vm *vm, const char *reason);
 /* Joins a VM's vsock to its agent client: from now on a connecting agent is served. [loop lock] */
 int pv_vm_link_listen(struct pv_vm *vm);
 
-/* The two halves of pv_vm_boot, so that several VMs can boot side by side: start the machine, then wait for its agent. */
+/* The two halves of pv_vm_boot, so that several VMs can boot side by side: start the machine, then
+ * wait for its agent. */
 int pv_vm_boot_begin(struct pv_vm *vm, const struct pv_options *options, struct pv_err *err);
 int pv_vm_boot_wait(struct pv_vm *vm, struct pv_err *err);
 
-/* Waits until the agent answers, the guest is gone, time is up, or the host is interrupted. `what` begins the error. [loop lock] */
+/* Waits until the agent answers, the guest is gone, time is up, or the host is interrupted. `what`
+ * begins the error. [loop lock] */
 int pv_vm_wait_agent(struct pv_vm *vm, const char *what, int64_t deadline_ns, struct pv_err *err);
 
 /* Sets the wrong-state error of spec 7.1 for `action`. Returns -EBADFD. [loop lock] */

@@ -1,6 +1,7 @@
 /*
- * Discovery of test files. Theory: fts walks each given path physically (symbolic links are reported, not followed); what ends in `.test.lua` is
- * kept with the part of its path below the given one. Hidden folders are walked too, as nothing in the contract exempts them.
+ * Discovery of test files. Theory: fts walks each given path physically (symbolic links are
+ * reported, not followed); what ends in `.test.lua` is kept with the part of its path below the
+ * given one. Hidden folders are walked too, as nothing in the contract exempts them.
  */
 #include "runner/discover.h"
 
@@ -22,13 +23,15 @@ static int is_test(const char *name)
 }
 
 /* Takes a copy of the path; `skip` is where its relative part begins. */
-static int keep(struct pv_discovery *discovery, const char *path, size_t skip, const char *filter, struct pv_err *err)
+static int keep(struct pv_discovery *discovery, const char *path, size_t skip, const char *filter,
+    struct pv_err *err)
 {
 	while (path[skip] == '/')
 		skip++;
 	if (filter && !strstr(path + skip, filter))
 		return 0;
-	struct pv_test_file *grown = reallocarray(discovery->files, discovery->count + 1, sizeof(*grown));
+	struct pv_test_file *grown =
+	    reallocarray(discovery->files, discovery->count + 1, sizeof(*grown));
 	if (!grown)
 		return pv_err_nomem(err, "list of test files");
 	discovery->files = grown;
@@ -39,7 +42,8 @@ static int keep(struct pv_discovery *discovery, const char *path, size_t skip, c
 	return 0;
 }
 
-static int walk_folder(struct pv_discovery *discovery, const char *path, const char *filter, struct pv_err *err)
+static int walk_folder(
+    struct pv_discovery *discovery, const char *path, const char *filter, struct pv_err *err)
 {
 	char *roots[] = {(char *)path, NULL};
 	FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
@@ -51,13 +55,15 @@ static int walk_folder(struct pv_discovery *discovery, const char *path, const c
 		if (entry->fts_info == FTS_F && is_test(entry->fts_name))
 			status = keep(discovery, entry->fts_path, skip, filter, err);
 		else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR)
-			status = pv_err_system(err, entry->fts_errno, "`%s`: cannot read it", entry->fts_path);
+			status = pv_err_system(
+			    err, entry->fts_errno, "`%s`: cannot read it", entry->fts_path);
 	}
 	fts_close(walk);
 	return status;
 }
 
-static int walk_path(struct pv_discovery *discovery, const char *path, const char *filter, struct pv_err *err)
+static int walk_path(
+    struct pv_discovery *discovery, const char *path, const char *filter, struct pv_err *err)
 {
 	struct stat st;
 	if (stat(path, &st) < 0)
@@ -65,14 +71,16 @@ static int walk_path(struct pv_discovery *discovery, const char *path, const cha
 	if (S_ISDIR(st.st_mode))
 		return walk_folder(discovery, path, filter, err);
 	if (!is_test(path))
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "`%s`: not a folder and not a *.test.lua file", path);
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "`%s`: not a folder and not a *.test.lua file", path);
 	const char *slash = strrchr(path, '/');
 	return keep(discovery, path, slash ? (size_t)(slash + 1 - path) : 0, filter, err);
 }
 
 static int compare(const void *a, const void *b)
 {
-	return strcmp(((const struct pv_test_file *)a)->path, ((const struct pv_test_file *)b)->path);
+	return strcmp(
+	    ((const struct pv_test_file *)a)->path, ((const struct pv_test_file *)b)->path);
 }
 
 /* A file below two of the given paths runs once. */
@@ -91,8 +99,8 @@ static void sort_unique(struct pv_discovery *discovery)
 	discovery->count = kept;
 }
 
-int pv_discovery_walk(struct pv_discovery *discovery, char *const *paths, size_t path_count, const struct pv_config *config,
-    const char *filter, struct pv_err *err)
+int pv_discovery_walk(struct pv_discovery *discovery, char *const *paths, size_t path_count,
+    const struct pv_config *config, const char *filter, struct pv_err *err)
 {
 	static char *const here[] = {"."};
 	*discovery = (struct pv_discovery){0};

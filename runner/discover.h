@@ -1,5 +1,6 @@
 /*
- * Finding test files: every *.test.lua under the given paths, sorted; symbolic links are not followed.
+ * Finding test files: every *.test.lua under the given paths, sorted; symbolic links are not
+ * followed.
  */
 #ifndef PV_RUNNER_DISCOVER_H
 #define PV_RUNNER_DISCOVER_H
@@ -20,11 +21,12 @@ struct pv_discovery {
 };
 
 /*
- * Walks `paths` (files or folders; none: the configuration's roots, or the current directory) and keeps files whose relative path contains `filter`
- * (NULL: all). A path that does not exist is an error. Returns 0 or -errno; the caller finishes the discovery.
+ * Walks `paths` (files or folders; none: the configuration's roots, or the current directory) and
+ * keeps files whose relative path contains `filter` (NULL: all). A path that does not exist is an
+ * error. Returns 0 or -errno; the caller finishes the discovery.
  */
-int pv_discovery_walk(struct pv_discovery *discovery, char *const *paths, size_t path_count, const struct pv_config *config,
-    const char *filter, struct pv_err *err);
+int pv_discovery_walk(struct pv_discovery *discovery, char *const *paths, size_t path_count,
+    const struct pv_config *config, const char *filter, struct pv_err *err);
 void pv_discovery_finish(struct pv_discovery *discovery);
 
 #endif

@@ -1,10 +1,11 @@
 /*
- * The dispatcher. Theory: one thread and one event loop (base/loop.h). A slot is a running worker: its process, its end of a socket pair, and the
- * result that grows from its frames. A file is over when the socket has ended and the process was reaped; only then is it reported, so a crash in
- * the very last moment is not missed.
+ * The dispatcher. Theory: one thread and one event loop (base/loop.h). A slot is a running worker:
+ * its process, its end of a socket pair, and the result that grows from its frames. A file is over
+ * when the socket has ended and the process was reaped; only then is it reported, so a crash in the
+ * very last moment is not missed.
  *
- * A worker keeps its own time limit; the dispatcher's is the last resort behind it and kills. SIGINT and SIGTERM kill all workers: guests, taps and
- * memory go with the processes.
+ * A worker keeps its own time limit; the dispatcher's is the last resort behind it and kills.
+ * SIGINT and SIGTERM kill all workers: guests, taps and memory go with the processes.
  */
 #include "runner/dispatcher.h"
 
@@ -77,14 +78,19 @@ static void explain_end(const struct slot *slot, int wait_status, char *why, siz
 {
 	if (slot->killed_for_time) {
 		char span[32];
-		snprintf(why, size, "file timeout exceeded (%s); the script did not come back and its worker was killed",
-		    pv_units_show_duration(slot->dispatcher->options->timeout_ns, span, sizeof(span)));
+		snprintf(why, size,
+		    "file timeout exceeded (%s); the script did not come back and its worker was "
+		    "killed",
+		    pv_units_show_duration(
+			slot->dispatcher->options->timeout_ns, span, sizeof(span)));
 	} else if (slot->dispatcher->status == -EINTR) {
 		snprintf(why, size, "interrupted");
 	} else if (WIFSIGNALED(wait_status)) {
-		snprintf(why, size, "the worker process died by signal %d (%s)", WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
+		snprintf(why, size, "the worker process died by signal %d (%s)",
+		    WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
 	} else {
-		snprintf(why, size, "the worker process ended early with exit status %d", WEXITSTATUS(wait_status));
+		snprintf(why, size, "the worker process ended early with exit status %d",
+		    WEXITSTATUS(wait_status));
 	}
 }
 
@@ -165,7 +171,8 @@ static void on_limit(void *ctx)
 
 /* --- starting --- */
 
-static int start_worker(struct dispatcher *dispatcher, struct slot *slot, const struct pv_test_file *file)
+static int start_worker(
+    struct dispatcher *dispatcher, struct slot *slot, const struct pv_test_file *file)
 {
 	int pair[2];
 	struct pv_err *err = &dispatcher->err;
@@ -181,7 +188,8 @@ static int start_worker(struct dispatcher *dispatcher, struct slot *slot, const 
 		return pv_err_system(err, code, "cannot start a worker process");
 	}
 	if (pid == 0) {
-		/* Ends of other workers' pairs must not live on here, or their end of file would not be seen. */
+		/* Ends of other workers' pairs must not live on here, or their end of file would
+		 * not be seen. */
 		for (unsigned i = 0; i < dispatcher->slot_count; i++)
 			pv_fd_close(&dispatcher->slots[i].fd);
 		close(pair[0]);
@@ -191,12 +199,18 @@ static int start_worker(struct dispatcher *dispatcher, struct slot *slot, const 
 	}
 	close(pair[1]);
 	*slot = (struct slot){
-	    .dispatcher = dispatcher, .used = true, .pid = pid, .fd = pair[0], .result = {.path = file->path, .relative = file->relative}};
+	    .dispatcher = dispatcher,
+	    .used = true,
+	    .pid = pid,
+	    .fd = pair[0],
+	    .result = {.path = file->path, .relative = file->relative}
+	      };
 	dispatcher->running++;
 	if (dispatcher->options->timeout_ns)
-		pv_loop_timer_set(
-		    dispatcher->loop, &slot->limit, pv_clock_deadline(dispatcher->options->timeout_ns + GRACE), on_limit, slot);
-	return pv_loop_watch_add(dispatcher->loop, &slot->watch, slot->fd, EPOLLIN, on_worker, slot, err);
+		pv_loop_timer_set(dispatcher->loop, &slot->limit,
+		    pv_clock_deadline(dispatcher->options->timeout_ns + GRACE), on_limit, slot);
+	return pv_loop_watch_add(
+	    dispatcher->loop, &slot->watch, slot->fd, EPOLLIN, on_worker, slot, err);
 }
 
 static void start_more(struct dispatcher *dispatcher)
@@ -220,7 +234,8 @@ static void on_signal(void *ctx, uint32_t events)
 	if (read(dispatcher->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	dispatcher->status = -EINTR;
-	pv_err_set(&dispatcher->err, PV_ERR_SYSTEM, EINTR, "stopped by signal %u (%s)", info.ssi_signo, strsignal((int)info.ssi_signo));
+	pv_err_set(&dispatcher->err, PV_ERR_SYSTEM, EINTR, "stopped by signal %u (%s)",
+	    info.ssi_signo, strsignal((int)info.ssi_signo));
 	for (unsigned i = 0; i < dispatcher->slot_count; i++) {
 		if (dispatcher->slots[i].used)
 			kill(dispatcher->slots[i].pid, SIGKILL);
@@ -240,8 +255,8 @@ static int watch_signals(struct dispatcher *dispatcher)
 	dispatcher->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (dispatcher->signal_fd < 0)
 		return pv_err_system(&dispatcher->err, errno, "cannot watch for signals");
-	return pv_loop_watch_add(
-	    dispatcher->loop, &dispatcher->signals, dispatcher->signal_fd, EPOLLIN, on_signal, dispatcher, &dispatcher->err);
+	return pv_loop_watch_add(dispatcher->loop, &dispatcher->signals, dispatcher->signal_fd,
+	    EPOLLIN, on_signal, dispatcher, &dispatcher->err);
 }
 
 static unsigned processors(void)
@@ -251,8 +266,8 @@ static unsigned processors(void)
 	return count < 1 ? 1 : count > SLOTS_MAX ? SLOTS_MAX : (unsigned)count;
 }
 
-int pv_dispatcher_run(const struct pv_discovery *discovery, const struct pv_config *config, const struct pv_runner_options *options,
-    struct pv_report *report, struct pv_err *err)
+int pv_dispatcher_run(const struct pv_discovery *discovery, const struct pv_config *config,
+    const struct pv_runner_options *options, struct pv_report *report, struct pv_err *err)
 {
 	struct dispatcher *dispatcher = calloc(1, sizeof(*dispatcher));
 	if (!dispatcher)

@@ -1,6 +1,6 @@
 /*
- * The dispatcher: starts a worker process per test file, in discovery order, as many side by side as the host has processors, and collects what
- * they report. It never runs a test itself.
+ * The dispatcher: starts a worker process per test file, in discovery order, as many side by side
+ * as the host has processors, and collects what they report. It never runs a test itself.
  */
 #ifndef PV_RUNNER_DISPATCHER_H
 #define PV_RUNNER_DISPATCHER_H
@@ -14,10 +14,11 @@ struct pv_report;
 struct pv_runner_options;
 
 /*
- * Runs all files and feeds the report. Returns 0 when every file was dealt with, -EINTR when a signal ended the run early (the files that were
- * running are reported as such), or another -errno when provium itself could not work.
+ * Runs all files and feeds the report. Returns 0 when every file was dealt with, -EINTR when a
+ * signal ended the run early (the files that were running are reported as such), or another -errno
+ * when provium itself could not work.
  */
-int pv_dispatcher_run(const struct pv_discovery *discovery, const struct pv_config *config, const struct pv_runner_options *options,
-    struct pv_report *report, struct pv_err *err);
+int pv_dispatcher_run(const struct pv_discovery *discovery, const struct pv_config *config,
+    const struct pv_runner_options *options, struct pv_report *report, struct pv_err *err);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * Writing and reading event frames. Theory: a frame is begun at the end of a buffer, packed in a row and closed; the first failure sticks in the packer
- * and the unfinished frame is cut off, so a buffer only ever holds whole frames.
+ * Writing and reading event frames. Theory: a frame is begun at the end of a buffer, packed in a
+ * row and closed; the first failure sticks in the packer and the unfinished frame is cut off, so a
+ * buffer only ever holds whole frames.
  */
 #include "runner/event.h"
 
@@ -12,9 +13,11 @@
 #include "base/err.h"
 #include "base/frame.h"
 
-void pv_event_begin(struct pv_event_writer *writer, struct pv_bytes *out, const char *kind, uint32_t fields)
+void pv_event_begin(
+    struct pv_event_writer *writer, struct pv_bytes *out, const char *kind, uint32_t fields)
 {
-	*writer = (struct pv_event_writer){.out = out, .pack = {.out = out}, .start = pv_frame_begin(out)};
+	*writer = (struct pv_event_writer){
+	    .out = out, .pack = {.out = out}, .start = pv_frame_begin(out)};
 	if (writer->start < 0) {
 		writer->pack.status = (int)writer->start;
 		return;
@@ -67,8 +70,8 @@ int pv_event_parse(struct pv_event *event, const void *data, size_t len, struct 
 	const char *kind;
 	size_t kind_len;
 	event->payload = pv_val_get(root, "payload");
-	if (!pv_val_str(pv_val_get(root, "kind"), &kind, &kind_len) || kind_len >= sizeof(event->kind) ||
-	    pv_val_type(event->payload) != PV_VAL_MAP) {
+	if (!pv_val_str(pv_val_get(root, "kind"), &kind, &kind_len) ||
+	    kind_len >= sizeof(event->kind) || pv_val_type(event->payload) != PV_VAL_MAP) {
 		pv_event_finish(event);
 		return pv_err_set(err, PV_ERR_INTERNAL, EBADMSG, "event without kind or payload");
 	}

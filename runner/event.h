@@ -1,6 +1,7 @@
 /*
- * Event frames: what happened, as one msgpack map {ts, kind, payload} behind a length (spec events-and-protocol, sections 1 to 4). Workers send them to
- * the dispatcher; the same bytes are what users get. Kinds that begin with "worker_" stay between the two.
+ * Event frames: what happened, as one msgpack map {ts, kind, payload} behind a length (spec
+ * events-and-protocol, sections 1 to 4). Workers send them to the dispatcher; the same bytes are
+ * what users get. Kinds that begin with "worker_" stay between the two.
  */
 #ifndef PV_RUNNER_EVENT_H
 #define PV_RUNNER_EVENT_H
@@ -12,15 +13,18 @@
 
 struct pv_err;
 
-/* Begins an event of `fields` payload fields in `out`; the caller packs key and value of each, then ends it. */
+/* Begins an event of `fields` payload fields in `out`; the caller packs key and value of each, then
+ * ends it. */
 struct pv_event_writer {
 	struct pv_bytes *out;
 	struct pv_pack pack;
 	int64_t start;
 };
 
-void pv_event_begin(struct pv_event_writer *writer, struct pv_bytes *out, const char *kind, uint32_t fields);
-void pv_event_str(struct pv_event_writer *writer, const char *key, const char *value); /* NULL becomes nil */
+void pv_event_begin(
+    struct pv_event_writer *writer, struct pv_bytes *out, const char *kind, uint32_t fields);
+void pv_event_str(
+    struct pv_event_writer *writer, const char *key, const char *value); /* NULL becomes nil */
 void pv_event_uint(struct pv_event_writer *writer, const char *key, uint64_t value);
 /* A value that is encoded already. */
 void pv_event_raw(struct pv_event_writer *writer, const char *key, const void *encoded, size_t len);
@@ -34,11 +38,13 @@ struct pv_event {
 	const struct pv_val *payload;
 };
 
-/* Parses a frame's payload (kept by reference). Returns 0 or -EBADMSG; the caller finishes the event. */
+/* Parses a frame's payload (kept by reference). Returns 0 or -EBADMSG; the caller finishes the
+ * event. */
 int pv_event_parse(struct pv_event *event, const void *data, size_t len, struct pv_err *err);
 void pv_event_finish(struct pv_event *event);
 
-/* The string of a payload key as a new NUL-terminated string, or NULL when it is absent or no string. The caller frees it. */
+/* The string of a payload key as a new NUL-terminated string, or NULL when it is absent or no
+ * string. The caller frees it. */
 char *pv_event_text(const struct pv_event *event, const char *key);
 /* The integer of a payload key, or 0. */
 uint64_t pv_event_number(const struct pv_event *event, const char *key);

@@ -6,7 +6,8 @@
 
 #include <stddef.h>
 
-/* Runs the subcommand with the words behind `image`; prints results and errors. Returns 0, or non-zero after an error. */
+/* Runs the subcommand with the words behind `image`; prints results and errors. Returns 0, or
+ * non-zero after an error. */
 int pv_runner_image(char *const *words, size_t count);
 
 #endif

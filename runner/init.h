@@ -6,7 +6,8 @@
 
 #include <stddef.h>
 
-/* Runs the subcommand with the words behind `init`; prints results and errors. Never overwrites. Returns 0, or non-zero after an error. */
+/* Runs the subcommand with the words behind `init`; prints results and errors. Never overwrites.
+ * Returns 0, or non-zero after an error. */
 int pv_runner_init(char *const *words, size_t count);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * Isolation of workers. Theory: whatever a file of tests makes on the network is inside its own namespace, so the kernel takes it back when the
- * process ends and two runs cannot meet. Without privilege the network namespace is made inside a new user namespace in which the user keeps its
+ * Isolation of workers. Theory: whatever a file of tests makes on the network is inside its own
+ * namespace, so the kernel takes it back when the process ends and two runs cannot meet. Without
+ * privilege the network namespace is made inside a new user namespace in which the user keeps its
  * own ids; file access, and with it /dev/kvm by group membership, is as before.
  */
 #include "runner/isolate.h"

@@ -1,6 +1,7 @@
 /*
- * provium: the command. Theory: options, then configuration, then pre-flight, then discovery and the dispatcher. Exit codes are clamped to 0 (all
- * files clean), 1 (at least one was not) and 2 (provium itself could not work).
+ * provium: the command. Theory: options, then configuration, then pre-flight, then discovery and
+ * the dispatcher. Exit codes are clamped to 0 (all files clean), 1 (at least one was not) and 2
+ * (provium itself could not work).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -37,9 +38,13 @@ static int list_files(const struct pv_discovery *discovery)
 	return EXIT_CLEAN;
 }
 
-static int run_files(const struct pv_discovery *discovery, const struct pv_config *config, const struct pv_runner_options *options)
+static int run_files(const struct pv_discovery *discovery, const struct pv_config *config,
+    const struct pv_runner_options *options)
 {
-	struct pv_report report = {.out = stdout, .json = options->json, .verbose = options->verbose, .quiet = options->quiet};
+	struct pv_report report = {.out = stdout,
+	    .json = options->json,
+	    .verbose = options->verbose,
+	    .quiet = options->quiet};
 	struct pv_err err = PV_ERR_INIT;
 	if (discovery->count == 0) {
 		pv_report_nothing(&report);
@@ -56,17 +61,20 @@ static int run_files(const struct pv_discovery *discovery, const struct pv_confi
 }
 
 /*
- * The configuration: the one that was named; else provium.toml here; else the one in the first path's folder, so that a folder of tests can bring
- * its own (`provium examples/`).
+ * The configuration: the one that was named; else provium.toml here; else the one in the first
+ * path's folder, so that a folder of tests can bring its own (`provium examples/`).
  */
-static int load_config(const struct pv_runner_options *options, struct pv_config *config, struct pv_err *err)
+static int load_config(
+    const struct pv_runner_options *options, struct pv_config *config, struct pv_err *err)
 {
 	static const char name[] = "provium.toml";
 	char beside[4096];
 	if (options->config)
 		return pv_config_load(config, options->config, true, err);
 	if (access(name, F_OK) < 0 && options->word_count &&
-	    (size_t)snprintf(beside, sizeof(beside), "%s/%s", options->words[0], name) < sizeof(beside) && access(beside, F_OK) == 0)
+	    (size_t)snprintf(beside, sizeof(beside), "%s/%s", options->words[0], name) <
+		sizeof(beside) &&
+	    access(beside, F_OK) == 0)
 		return pv_config_load(config, beside, true, err);
 	return pv_config_load(config, name, false, err);
 }
@@ -82,13 +90,16 @@ static int discover_and(const struct pv_runner_options *options)
 	for (size_t i = 0; i < config.warning_count; i++)
 		fprintf(stderr, "provium: warning: %s\n", config.warnings[i]);
 	int result = EXIT_INTERNAL;
-	if (options->command == PV_RUNNER_RUN && !options->no_preflight && pv_preflight_check(stderr))
+	if (options->command == PV_RUNNER_RUN && !options->no_preflight &&
+	    pv_preflight_check(stderr))
 		goto out;
-	if (pv_discovery_walk(&discovery, options->words, options->word_count, &config, options->filter, &err)) {
+	if (pv_discovery_walk(
+		&discovery, options->words, options->word_count, &config, options->filter, &err)) {
 		fail(&err);
 		goto out;
 	}
-	result = options->command == PV_RUNNER_LIST ? list_files(&discovery) : run_files(&discovery, &config, options);
+	result = options->command == PV_RUNNER_LIST ? list_files(&discovery)
+						    : run_files(&discovery, &config, options);
 	pv_discovery_finish(&discovery);
 out:
 	pv_config_finish(&config);
@@ -104,8 +115,12 @@ int main(int argc, char **argv)
 	switch (options.command) {
 	case PV_RUNNER_HELP: pv_runner_options_help(stdout); return EXIT_CLEAN;
 	case PV_RUNNER_VERSION: printf("provium %s\n", PV_VERSION); return EXIT_CLEAN;
-	case PV_RUNNER_IMAGE: return pv_runner_image(options.words, options.word_count) ? EXIT_INTERNAL : EXIT_CLEAN;
-	case PV_RUNNER_INIT: return pv_runner_init(options.words, options.word_count) ? EXIT_INTERNAL : EXIT_CLEAN;
+	case PV_RUNNER_IMAGE:
+		return pv_runner_image(options.words, options.word_count) ? EXIT_INTERNAL
+									  : EXIT_CLEAN;
+	case PV_RUNNER_INIT:
+		return pv_runner_init(options.words, options.word_count) ? EXIT_INTERNAL
+									 : EXIT_CLEAN;
 	case PV_RUNNER_RUN:
 	case PV_RUNNER_LIST: break;
 	}

@@ -1,6 +1,7 @@
 /*
- * The command line. Theory: `table` is the only list of options; getopt_long's arrays and the help text are made from it. A first word that
- * is a subcommand's name switches the mode; everything else that is not an option is a path.
+ * The command line. Theory: `table` is the only list of options; getopt_long's arrays and the help
+ * text are made from it. A first word that is a subcommand's name switches the mode; everything
+ * else that is not an option is a path.
  */
 #include "runner/options.h"
 
@@ -14,7 +15,7 @@
 
 struct option_row {
 	const char *name;
-	char letter; /* or 0 */
+	char letter;	      /* or 0 */
 	const char *argument; /* as shown in the help, or NULL */
 	int (*apply)(struct pv_runner_options *options, const char *value, struct pv_err *err);
 	const char *help;
@@ -43,7 +44,9 @@ static int set_timeout(struct pv_runner_options *options, const char *value, str
 	}
 	if (pv_units_duration(value, &options->timeout_ns) == 0)
 		return 0;
-	return pv_err_set(err, PV_ERR_INPUT, EINVAL, "--timeout `%s`: not a duration; give seconds or a number with ms, s, m or h (0 = none)",
+	return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+	    "--timeout `%s`: not a duration; give seconds or a number with ms, s, m or h (0 = "
+	    "none)",
 	    value);
 }
 
@@ -65,13 +68,15 @@ static int set_quiet(struct pv_runner_options *options, const char *value, struc
 	return 0;
 }
 
-static int set_no_preflight(struct pv_runner_options *options, const char *value, struct pv_err *err)
+static int set_no_preflight(
+    struct pv_runner_options *options, const char *value, struct pv_err *err)
 {
 	options->no_preflight = true;
 	return 0;
 }
 
-static int set_include_slow(struct pv_runner_options *options, const char *value, struct pv_err *err)
+static int set_include_slow(
+    struct pv_runner_options *options, const char *value, struct pv_err *err)
 {
 	options->include_slow = true;
 	return 0;
@@ -90,16 +95,18 @@ static int set_help(struct pv_runner_options *options, const char *value, struct
 }
 
 static const struct option_row table[] = {
-    {"config", 0, "PATH", set_config, "configuration file (default: provium.toml, when it is there)"},
-    {"filter", 0, "STR", set_filter, "only files whose root-relative path contains STR"},
-    {"include-slow", 0, NULL, set_include_slow, "run tests marked meta.slow too"},
-    {"timeout", 0, "DUR", set_timeout, "limit for each file, as 90, 500ms, 2m; 0 = none (default: 300)"},
-    {"json", 0, NULL, set_json, "one JSON object per file instead of text"},
-    {"verbose", 'v', NULL, set_verbose, "show passed and skipped tests too"},
-    {"quiet", 'q', NULL, set_quiet, "show failing files and the summary only"},
-    {"no-preflight", 0, NULL, set_no_preflight, "skip the check of /dev/kvm at the start"},
-    {"version", 0, NULL, set_version, "print the version"},
-    {"help", 'h', NULL, set_help, "print this help"},
+    {"config",       0,	  "PATH", set_config,
+	"configuration file (default: provium.toml, when it is there)"				      },
+    {"filter",       0,	  "STR",	 set_filter,	     "only files whose root-relative path contains STR"},
+    {"include-slow", 0,	NULL,   set_include_slow, "run tests marked meta.slow too"			},
+    {"timeout",	0,   "DUR",  set_timeout,
+	"limit for each file, as 90, 500ms, 2m; 0 = none (default: 300)"					},
+    {"json",	     0,	NULL,   set_json,		"one JSON object per file instead of text"	  },
+    {"verbose",	'v', NULL,   set_verbose,	"show passed and skipped tests too"		   },
+    {"quiet",	      'q', NULL,	 set_quiet,	    "show failing files and the summary only"	     },
+    {"no-preflight", 0,	NULL,   set_no_preflight, "skip the check of /dev/kvm at the start"	 },
+    {"version",	0,   NULL,	 set_version,      "print the version"				 },
+    {"help",	     'h', NULL,	set_help,	  "print this help"				   },
 };
 
 #define ROWS (sizeof(table) / sizeof(table[0]))
@@ -108,9 +115,9 @@ static const struct {
 	const char *name;
 	enum pv_runner_command command;
 } commands[] = {
-    {"list", PV_RUNNER_LIST},
+    {"list",  PV_RUNNER_LIST },
     {"image", PV_RUNNER_IMAGE},
-    {"init", PV_RUNNER_INIT},
+    {"init",  PV_RUNNER_INIT },
 };
 
 /* getopt's tables, made from ours. Long options without a letter get a code above all letters. */
@@ -118,7 +125,9 @@ static void fill_getopt(struct option *longs, char *shorts)
 {
 	*shorts++ = ':';
 	for (size_t i = 0; i < ROWS; i++) {
-		longs[i] = (struct option){.name = table[i].name, .has_arg = table[i].argument ? required_argument : no_argument, .val = 256 + (int)i};
+		longs[i] = (struct option){.name = table[i].name,
+		    .has_arg = table[i].argument ? required_argument : no_argument,
+		    .val = 256 + (int)i};
 		if (table[i].letter) {
 			*shorts++ = table[i].letter;
 			if (table[i].argument)
@@ -141,15 +150,19 @@ static const struct option_row *find_row(int code)
 static int check_combination(const struct pv_runner_options *options, struct pv_err *err)
 {
 	if (options->verbose && options->quiet)
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "--verbose and --quiet exclude each other; give one");
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "--verbose and --quiet exclude each other; give one");
 	if (options->command == PV_RUNNER_LIST && options->json)
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "list has no --json yet; leave it out");
+		return pv_err_set(
+		    err, PV_ERR_INPUT, EINVAL, "list has no --json yet; leave it out");
 	return 0;
 }
 
-int pv_runner_options_parse(struct pv_runner_options *options, int argc, char **argv, struct pv_err *err)
+int pv_runner_options_parse(
+    struct pv_runner_options *options, int argc, char **argv, struct pv_err *err)
 {
-	*options = (struct pv_runner_options){.command = PV_RUNNER_RUN, .timeout_ns = PV_RUNNER_TIMEOUT_DEFAULT};
+	*options = (struct pv_runner_options){
+	    .command = PV_RUNNER_RUN, .timeout_ns = PV_RUNNER_TIMEOUT_DEFAULT};
 	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(argv[1], commands[i].name) == 0)
 			options->command = commands[i].command;
@@ -167,10 +180,14 @@ int pv_runner_options_parse(struct pv_runner_options *options, int argc, char **
 	optind = 1;
 	for (int code; (code = getopt_long(argc - skip, argv + skip, shorts, longs, NULL)) != -1;) {
 		if (code == ':')
-			return pv_err_set(err, PV_ERR_INPUT, EINVAL, "%s needs a value; `provium --help` shows which", argv[skip + optind - 1]);
+			return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+			    "%s needs a value; `provium --help` shows which",
+			    argv[skip + optind - 1]);
 		const struct option_row *row = find_row(code);
 		if (!row)
-			return pv_err_set(err, PV_ERR_INPUT, EINVAL, "unknown option `%s`; `provium --help` lists them", argv[skip + optind - 1]);
+			return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+			    "unknown option `%s`; `provium --help` lists them",
+			    argv[skip + optind - 1]);
 		int status = row->apply(options, optarg, err);
 		if (status)
 			return status;
@@ -184,19 +201,26 @@ int pv_runner_options_parse(struct pv_runner_options *options, int argc, char **
 
 void pv_runner_options_help(FILE *out)
 {
-	fputs("provium runs Lua tests against real Linux guests.\n\n"
-	      "usage: provium [PATHS]... [OPTIONS]         run the *.test.lua files found there (default: roots, or this folder)\n"
-	      "       provium list [PATHS]... [OPTIONS]    name them without running\n"
-	      "       provium image build [OPTIONS]        make a guest from a distribution's kernel (`provium image --help`)\n"
-	      "       provium init [DIR]                   write a provium.toml and a first test\n\n",
+	fputs(
+	    "provium runs Lua tests against real Linux guests.\n\n"
+	    "usage: provium [PATHS]... [OPTIONS]         run the *.test.lua files found there "
+	    "(default: roots, or this folder)\n"
+	    "       provium list [PATHS]... [OPTIONS]    name them without running\n"
+	    "       provium image build [OPTIONS]        make a guest from a distribution's kernel "
+	    "(`provium image --help`)\n"
+	    "       provium init [DIR]                   write a provium.toml and a first test\n\n",
 	    out);
 	for (size_t i = 0; i < ROWS; i++) {
 		char left[64];
-		snprintf(left, sizeof(left), "%c%c%s--%s%s%s", table[i].letter ? '-' : ' ', table[i].letter ? table[i].letter : ' ',
-		    table[i].letter ? ", " : "  ", table[i].name, table[i].argument ? " " : "", table[i].argument ? table[i].argument : "");
+		snprintf(left, sizeof(left), "%c%c%s--%s%s%s", table[i].letter ? '-' : ' ',
+		    table[i].letter ? table[i].letter : ' ', table[i].letter ? ", " : "  ",
+		    table[i].name, table[i].argument ? " " : "",
+		    table[i].argument ? table[i].argument : "");
 		fprintf(out, "  %-24s %s\n", left, table[i].help);
 	}
-	fputs("\nExit status: 0 all files clean, 1 at least one failed, crashed or timed out, 2 provium itself could not work.\n"
-	      "To come: --watch --coverage --tag --rerun-failed, events, fixtures, repl (README.md has the list).\n",
+	fputs("\nExit status: 0 all files clean, 1 at least one failed, crashed or timed out, 2 "
+	      "provium itself could not work.\n"
+	      "To come: --watch --coverage --tag --rerun-failed, events, fixtures, repl (README.md "
+	      "has the list).\n",
 	    out);
 }

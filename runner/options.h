@@ -1,5 +1,6 @@
 /*
- * The command line of provium: one table of options that is parsed, and from which the help is made.
+ * The command line of provium: one table of options that is parsed, and from which the help is
+ * made.
  */
 #ifndef PV_RUNNER_OPTIONS_H
 #define PV_RUNNER_OPTIONS_H
@@ -39,9 +40,11 @@ struct pv_runner_options {
 };
 
 /*
- * Parses argv. Options are understood before and behind paths; `image` and `init` parse their own words. Returns 0, or -EINVAL with a sentence.
+ * Parses argv. Options are understood before and behind paths; `image` and `init` parse their own
+ * words. Returns 0, or -EINVAL with a sentence.
  */
-int pv_runner_options_parse(struct pv_runner_options *options, int argc, char **argv, struct pv_err *err);
+int pv_runner_options_parse(
+    struct pv_runner_options *options, int argc, char **argv, struct pv_err *err);
 
 /* Prints the help. */
 void pv_runner_options_help(FILE *out);

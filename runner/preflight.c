@@ -1,6 +1,6 @@
 /*
- * Start-up checks. Theory: the built-in VMM needs nothing but /dev/kvm, so there is one check; the sentence of the failed open already says
- * what to do, behind its semicolon.
+ * Start-up checks. Theory: the built-in VMM needs nothing but /dev/kvm, so there is one check; the
+ * sentence of the failed open already says what to do, behind its semicolon.
  */
 #include "runner/preflight.h"
 

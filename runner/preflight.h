@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-/* Checks and prints a line and an arrow with the advice for each finding. Returns the number of findings. */
+/* Checks and prints a line and an arrow with the advice for each finding. Returns the number of
+ * findings. */
 int pv_preflight_check(FILE *out);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * Rendering of results as text or JSON lines. Theory: every file is printed whole when it has ended, so files that ran side by side do not mix.
+ * Rendering of results as text or JSON lines. Theory: every file is printed whole when it has
+ * ended, so files that ran side by side do not mix.
  */
 #include "runner/report.h"
 
@@ -28,7 +29,8 @@ static void print_test(const struct pv_report *report, const struct pv_test_resu
 		break;
 	case PV_TEST_SKIPPED:
 		if (report->verbose)
-			fprintf(report->out, "    SKIP %s (%s)\n", test->name, test->message ? test->message : "");
+			fprintf(report->out, "    SKIP %s (%s)\n", test->name,
+			    test->message ? test->message : "");
 		break;
 	case PV_TEST_FAILED:
 	case PV_TEST_RUNNING:
@@ -46,25 +48,35 @@ static void print_text(const struct pv_report *report, const struct pv_file_resu
 	bool clean = pv_file_result_is_clean(result);
 	if (report->quiet && clean)
 		return;
-	fprintf(report->out, "%s %s", result->timed_out ? "TIME" : clean ? "PASS" : "FAIL", result->path);
+	fprintf(report->out, "%s %s",
+	    result->timed_out ? "TIME"
+	    : clean	      ? "PASS"
+			      : "FAIL",
+	    result->path);
 	if (!result->chunk_error || result->test_count)
-		fprintf(report->out, " (%u passed, %u failed, %u skipped)", pv_file_result_count(result, PV_TEST_PASSED),
-		    pv_file_result_count(result, PV_TEST_FAILED), pv_file_result_count(result, PV_TEST_SKIPPED));
+		fprintf(report->out, " (%u passed, %u failed, %u skipped)",
+		    pv_file_result_count(result, PV_TEST_PASSED),
+		    pv_file_result_count(result, PV_TEST_FAILED),
+		    pv_file_result_count(result, PV_TEST_SKIPPED));
 	fputc('\n', report->out);
 	if (result->chunk_error) {
 		size_t first = strcspn(result->chunk_error, "\n");
 		fprintf(report->out, "    chunk_error: %.*s\n", (int)first, result->chunk_error);
-		print_indented(report->out, result->chunk_error + first + (result->chunk_error[first] == '\n'), "        ");
+		print_indented(report->out,
+		    result->chunk_error + first + (result->chunk_error[first] == '\n'), "        ");
 	}
 	for (size_t i = 0; i < result->test_count; i++)
 		print_test(report, &result->tests[i]);
 	if (result->not_run)
-		fprintf(report->out, "    %llu test(s) not run\n", (unsigned long long)result->not_run);
+		fprintf(
+		    report->out, "    %llu test(s) not run\n", (unsigned long long)result->not_run);
 }
 
 static const char *status_word(enum pv_test_status status)
 {
-	return status == PV_TEST_PASSED ? "passed" : status == PV_TEST_SKIPPED ? "skipped" : "failed";
+	return status == PV_TEST_PASSED	   ? "passed"
+	       : status == PV_TEST_SKIPPED ? "skipped"
+					   : "failed";
 }
 
 static void print_json(const struct pv_report *report, const struct pv_file_result *result)
@@ -133,7 +145,8 @@ void pv_report_summary(const struct pv_report *report, int64_t duration_ns)
 {
 	if (report->json)
 		return;
-	fprintf(report->out, "\n%zu file(s); %u passed, %u failed, %u skipped", report->files, report->passed, report->failed, report->skipped);
+	fprintf(report->out, "\n%zu file(s); %u passed, %u failed, %u skipped", report->files,
+	    report->passed, report->failed, report->skipped);
 	if (report->errored_files)
 		fprintf(report->out, ", %zu file(s) errored", report->errored_files);
 	fprintf(report->out, "; %.2fs\n", (double)duration_ns / 1e9);

@@ -1,6 +1,6 @@
 /*
- * Results of a test file. Theory: the last test of a name is the one that events speak of (names are unique in a file); a test appears when it
- * starts, or when it is skipped without starting.
+ * Results of a test file. Theory: the last test of a name is the one that events speak of (names
+ * are unique in a file); a test appears when it starts, or when it is skipped without starting.
  */
 #include "runner/result.h"
 
@@ -16,14 +16,16 @@ static struct pv_test_result *find_test(struct pv_file_result *result, const cha
 		if (strcmp(result->tests[i].name, name) == 0)
 			return &result->tests[i];
 	}
-	struct pv_test_result *grown = reallocarray(result->tests, result->test_count + 1, sizeof(*grown));
+	struct pv_test_result *grown =
+	    reallocarray(result->tests, result->test_count + 1, sizeof(*grown));
 	if (!grown)
 		return NULL;
 	result->tests = grown;
 	char *copy = strdup(name);
 	if (!copy)
 		return NULL;
-	grown[result->test_count] = (struct pv_test_result){.name = copy, .status = PV_TEST_RUNNING};
+	grown[result->test_count] =
+	    (struct pv_test_result){.name = copy, .status = PV_TEST_RUNNING};
 	return &grown[result->test_count++];
 }
 
@@ -73,7 +75,8 @@ void pv_file_result_take(struct pv_file_result *result, const struct pv_event *e
 	} else if (strcmp(event->kind, "worker_chunk_error") == 0) {
 		free(result->chunk_error);
 		result->chunk_error = pv_event_text(event, "text");
-	} else if (strncmp(event->kind, "test_", 5) == 0 || strcmp(event->kind, "worker_log") == 0) {
+	} else if (strncmp(event->kind, "test_", 5) == 0 ||
+		   strcmp(event->kind, "worker_log") == 0) {
 		char *name = pv_event_text(event, "name");
 		struct pv_test_result *test = name ? find_test(result, name) : NULL;
 		if (test)
@@ -106,7 +109,8 @@ unsigned pv_file_result_count(const struct pv_file_result *result, enum pv_test_
 
 bool pv_file_result_is_clean(const struct pv_file_result *result)
 {
-	return result->done && !result->timed_out && !result->chunk_error && pv_file_result_count(result, PV_TEST_FAILED) == 0 &&
+	return result->done && !result->timed_out && !result->chunk_error &&
+	       pv_file_result_count(result, PV_TEST_FAILED) == 0 &&
 	       pv_file_result_count(result, PV_TEST_RUNNING) == 0;
 }
 

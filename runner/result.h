@@ -40,7 +40,8 @@ struct pv_file_result {
 /* Takes over what an event says. Unknown kinds and events that fit nothing are ignored. */
 void pv_file_result_take(struct pv_file_result *result, const struct pv_event *event);
 
-/* The worker has ended without a complete report: tests that run count as failed, with `why`, which also becomes the file's error. */
+/* The worker has ended without a complete report: tests that run count as failed, with `why`, which
+ * also becomes the file's error. */
 void pv_file_result_cut_off(struct pv_file_result *result, const char *why);
 
 unsigned pv_file_result_count(const struct pv_file_result *result, enum pv_test_status status);

@@ -1,10 +1,12 @@
 /*
- * The worker process. Theory: what the test language reports becomes event frames on a socket, in order, written before the call returns; so when the
- * worker dies in the middle the dispatcher knows how far it came. The file's time limit is a timer of the loop that interrupts the host: every
- * wait fails, the script is unwound, and the report is still complete. When even that does not help the dispatcher kills the process.
+ * The worker process. Theory: what the test language reports becomes event frames on a socket, in
+ * order, written before the call returns; so when the worker dies in the middle the dispatcher
+ * knows how far it came. The file's time limit is a timer of the loop that interrupts the host:
+ * every wait fails, the script is unwound, and the report is still complete. When even that does
+ * not help the dispatcher kills the process.
  *
- * Kinds between worker and dispatcher only: worker_log {name, text}, worker_chunk_error {text}, worker_note {text}, worker_done {status, passed, failed,
- * skipped, not_run}.
+ * Kinds between worker and dispatcher only: worker_log {name, text}, worker_chunk_error {text},
+ * worker_note {text}, worker_done {status, passed, failed, skipped, not_run}.
  */
 #include "runner/worker.h"
 
@@ -43,7 +45,8 @@ struct worker {
 
 /* --- frames --- */
 
-/* Sends the frame just written; a dispatcher that is gone means that nobody listens, and PDEATHSIG is on its way. */
+/* Sends the frame just written; a dispatcher that is gone means that nobody listens, and PDEATHSIG
+ * is on its way. */
 static void send_frame(struct worker *worker, struct pv_event_writer *writer)
 {
 	if (pv_event_end(writer) == 0)
@@ -62,14 +65,16 @@ static void send_text(struct worker *worker, const char *kind, const char *name,
 }
 
 /* Begins a test's event with path, name and `extra` further fields, meta not counted. */
-static void begin_test(struct worker *worker, struct pv_event_writer *writer, const char *kind, const struct pv_run_test *test, uint32_t extra)
+static void begin_test(struct worker *worker, struct pv_event_writer *writer, const char *kind,
+    const struct pv_run_test *test, uint32_t extra)
 {
 	pv_event_begin(writer, &worker->out, kind, 3 + extra);
 	pv_event_str(writer, "path", worker->file->relative);
 	pv_event_str(writer, "name", test->name);
 }
 
-static void end_test(struct worker *worker, struct pv_event_writer *writer, const struct pv_run_test *test)
+static void end_test(
+    struct worker *worker, struct pv_event_writer *writer, const struct pv_run_test *test)
 {
 	pv_event_raw(writer, "meta", test->meta, test->meta_len);
 	send_frame(worker, writer);
@@ -92,7 +97,8 @@ static void on_passed(void *ctx, const struct pv_run_test *test, int64_t duratio
 	end_test(ctx, &writer, test);
 }
 
-static void on_failed(void *ctx, const struct pv_run_test *test, int64_t duration_ns, const char *reason, const char *console)
+static void on_failed(void *ctx, const struct pv_run_test *test, int64_t duration_ns,
+    const char *reason, const char *console)
 {
 	struct pv_event_writer writer;
 	begin_test(ctx, &writer, "test_failed", test, 3);
@@ -182,9 +188,11 @@ static void arm_limit(struct worker *worker)
 	if (limit == 0)
 		return;
 	char span[32];
-	snprintf(worker->limit_text, sizeof(worker->limit_text), "file timeout exceeded (%s)", pv_units_show_duration(limit, span, sizeof(span)));
+	snprintf(worker->limit_text, sizeof(worker->limit_text), "file timeout exceeded (%s)",
+	    pv_units_show_duration(limit, span, sizeof(span)));
 	pv_loop_lock(worker->host.loop);
-	pv_loop_timer_set(worker->host.loop, &worker->limit, pv_clock_deadline(limit), on_limit, worker);
+	pv_loop_timer_set(
+	    worker->host.loop, &worker->limit, pv_clock_deadline(limit), on_limit, worker);
 	pv_loop_unlock(worker->host.loop);
 }
 
@@ -192,7 +200,8 @@ static void send_done(struct worker *worker, const struct pv_run_result *result)
 {
 	struct pv_event_writer writer;
 	pv_event_begin(&writer, &worker->out, "worker_done", 5);
-	pv_event_str(&writer, "status", atomic_load(&worker->time_is_up) ? "timed_out" : pv_run_status_name(result->status));
+	pv_event_str(&writer, "status",
+	    atomic_load(&worker->time_is_up) ? "timed_out" : pv_run_status_name(result->status));
 	pv_event_uint(&writer, "passed", result->passed);
 	pv_event_uint(&writer, "failed", result->failed);
 	pv_event_uint(&writer, "skipped", result->skipped);
@@ -222,8 +231,8 @@ static void run_file(struct worker *worker, const struct pv_config *config)
 	send_done(worker, &result);
 }
 
-int pv_worker_main(const struct pv_test_file *file, const struct pv_config *config, const struct pv_runner_options *options, int fd,
-    pid_t parent)
+int pv_worker_main(const struct pv_test_file *file, const struct pv_config *config,
+    const struct pv_runner_options *options, int fd, pid_t parent)
 {
 	struct worker worker = {.file = file, .options = options, .fd = fd};
 	struct pv_err err = PV_ERR_INIT;

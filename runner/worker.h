@@ -11,10 +11,10 @@ struct pv_runner_options;
 struct pv_test_file;
 
 /*
- * Runs `file` in this process, which was just forked from `parent` and has one thread; frames go to `fd`. Returns the exit status: 0 when the report is
- * complete, whatever the tests did.
+ * Runs `file` in this process, which was just forked from `parent` and has one thread; frames go to
+ * `fd`. Returns the exit status: 0 when the report is complete, whatever the tests did.
  */
-int pv_worker_main(const struct pv_test_file *file, const struct pv_config *config, const struct pv_runner_options *options, int fd,
-    pid_t parent);
+int pv_worker_main(const struct pv_test_file *file, const struct pv_config *config,
+    const struct pv_runner_options *options, int fd, pid_t parent);
 
 #endif
