@@ -80,7 +80,7 @@ static int plan_env(struct plan *plan, const struct pv_request_exec *exec)
 
 static int plan_names(struct plan *plan, const char *program)
 {
-	if (strchr(program, '/'))
+	if (strchr(program, '/') || program[0] == '\0')
 		return pv_bytes_append(&plan->names, program, strlen(program) + 1);
 	char **variable = find_variable(plan->env, "PATH");
 	const char *path = variable ? *variable + strlen("PATH=") : getenv("PATH");

@@ -1,0 +1,177 @@
+/*
+ * The agent's program is executed from memory out of pv_agent_image, so these tests also show that
+ * the embedded bytes are a program. Its end of the socket pair is descriptor 3. The host's end
+ * hangs in a loop with a thread, as in a worker.
+ */
+#include "tests/unit/agent_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/host/image.h"
+#include "base/clock.h"
+#include "base/fd.h"
+
+static size_t link_send(void *ctx, const void *data, size_t len)
+{
+	struct agent_rig *rig = ctx;
+	ssize_t done = send(rig->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	/* An error shows as the end of the stream soon. */
+	size_t taken = done < 0 ? 0 : (size_t)done;
+	if (taken < len)
+		pv_loop_watch_set(&rig->watch, EPOLLIN | EPOLLOUT);
+	return taken;
+}
+
+static void link_digested(void *ctx, size_t len)
+{
+}
+
+static void link_close(void *ctx)
+{
+	struct agent_rig *rig = ctx;
+	pv_loop_watch_remove(&rig->watch);
+	pv_fd_close(&rig->fd);
+}
+
+static const struct pv_agent_link_ops link_ops = {
+    .send = link_send,
+    .digested = link_digested,
+    .close = link_close,
+};
+
+static void link_ready(void *ctx, uint32_t events)
+{
+	struct agent_rig *rig = ctx;
+	static uint8_t chunk[256 << 10];
+	if (events & EPOLLOUT) {
+		pv_loop_watch_set(&rig->watch, EPOLLIN);
+		pv_agent_writable(rig->agent);
+	}
+	if (rig->fd < 0 || !(events & ~(uint32_t)EPOLLOUT))
+		return;
+	ssize_t got = recv(rig->fd, chunk, sizeof(chunk), MSG_DONTWAIT);
+	if (got < 0 && errno == EAGAIN)
+		return;
+	if (got > 0) {
+		pv_agent_receive(rig->agent, chunk, (size_t)got);
+		return;
+	}
+	link_close(rig);
+	pv_agent_closed(rig->agent);
+}
+
+/* In the child, where only system calls are safe. */
+static void become_agent(int program, int socket)
+{
+	char name[] = "provium-agent", option[] = "--serve-fd", number[] = "3";
+	char path[] = "PATH=/usr/bin:/bin", mark[] = "RIG=yes";
+	char *const argv[] = {name, option, number, NULL};
+	char *const env[] = {path, mark, NULL};
+	/* First out of the way of 3 and 4, then there. */
+	program = fcntl(program, F_DUPFD, 10);
+	dup2(fcntl(socket, F_DUPFD, 10), 3);
+	dup2(program, 4);
+	fcntl(4, F_SETFD, FD_CLOEXEC);
+	/* Whatever else the test holds must not keep pipes of other tests open. */
+	close_range(5, ~0u, 0);
+	fexecve(4, argv, env);
+	_exit(126);
+}
+
+static pid_t start_agent(int socket)
+{
+	struct pv_span image = pv_agent_image();
+	int program = memfd_create("provium-agent", MFD_CLOEXEC);
+	assert_true(program >= 0);
+	assert_int_equal(pv_fd_write_all(program, image.data, image.len), 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		become_agent(program, socket);
+	close(program);
+	assert_true(pid > 0);
+	return pid;
+}
+
+int agent_rig_setup(void **state)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct agent_rig *rig = calloc(1, sizeof(*rig));
+	int pair[2];
+	assert_non_null(rig);
+	*state = rig;
+	snprintf(rig->folder, sizeof(rig->folder), "/tmp/agent_rig.XXXXXX");
+	assert_non_null(mkdtemp(rig->folder));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	rig->fd = pair[0];
+	rig->pid = start_agent(pair[1]);
+	close(pair[1]);
+	assert_int_equal(pv_loop_create(&rig->loop, &err), 0);
+	assert_int_equal(pv_agent_create(&rig->agent, rig->loop, &err), 0);
+	assert_int_equal(pv_loop_start(rig->loop, &err), 0);
+	pv_loop_lock(rig->loop);
+	assert_int_equal(
+	    pv_loop_watch_add(rig->loop, &rig->watch, rig->fd, EPOLLIN, link_ready, rig, &err), 0);
+	assert_true(pv_agent_attach(rig->agent, &link_ops, rig));
+	while (!pv_agent_is_ready(rig->agent) && rig->fd >= 0)
+		pv_loop_wait(rig->loop, PV_CLOCK_NEVER);
+	assert_true(pv_agent_is_ready(rig->agent));
+	pv_loop_unlock(rig->loop);
+	return 0;
+}
+
+int agent_rig_teardown(void **state)
+{
+	struct agent_rig *rig = *state;
+	char command[128];
+	pv_agent_destroy(rig->agent);
+	pv_loop_lock(rig->loop);
+	link_close(rig);
+	pv_loop_unlock(rig->loop);
+	pv_loop_stop(rig->loop);
+	pv_loop_destroy(rig->loop);
+	/* The end of the stream ends the agent. */
+	waitpid(rig->pid, NULL, 0);
+	snprintf(command, sizeof(command), "rm -rf %s", rig->folder);
+	int status = system(command);
+	free(rig);
+	return status;
+}
+
+struct pv_agent_exec_result agent_rig_shell(struct agent_rig *rig, const char *script)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_agent_exec_result result;
+	const char *argv[] = {"sh", "-c", script};
+	struct pv_agent_exec exec = {.argv = argv, .argc = 3, .timeout_ns = PV_CLOCK_NEVER};
+	if (pv_agent_exec(rig->agent, &exec, &result, &err) < 0)
+		fail_msg("%s", err.text);
+	return result;
+}
+
+void agent_rig_free(struct pv_agent_exec_result *result)
+{
+	pv_bytes_finish(&result->out);
+	pv_bytes_finish(&result->err);
+}
+
+void agent_rig_assert_text(const struct pv_bytes *bytes, const char *text)
+{
+	if (bytes->len != strlen(text) || memcmp(bytes->data, text, bytes->len) != 0)
+		fail_msg("`%.*s` is not `%s`", (int)bytes->len, (const char *)bytes->data, text);
+}
