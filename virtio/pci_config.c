@@ -219,9 +219,10 @@ static void config_write(void *ctx, uint64_t offset, const void *data, unsigned 
 		pv_virtio_pci_bar_write(pci, bar, place, config + CAP_WINDOW + CAP_SPECIFIC, width);
 	if (touches(offset, len, PCI_COMMAND, 2) || touches(offset, len, PCI_BASE_ADDRESS_0, 8))
 		pv_virtio_pci_sync_mappings(pci);
+	/* The wire first: a function with MSI-X enabled must not hold it (6.8.2). */
+	pv_virtio_pci_sync_line(pci);
 	if (touches(offset, len, CAP_MSIX + 2, 2))
 		pv_pci_msix_sync(pci);
-	pv_virtio_pci_sync_line(pci);
 }
 
 const struct pv_bus_ops pv_virtio_pci_config_ops = {.read = config_read, .write = config_write};
