@@ -1,6 +1,7 @@
 /*
- * Running one test file: a fresh Lua state, the file's chunk, then its tests one after another. What happened is told through callbacks while it
- * happens; nothing is printed. Everything here runs on the calling thread, the script thread of the worker.
+ * Running one test file: a fresh Lua state, the file's chunk, then its tests one after another.
+ * What happened is told through callbacks while it happens; nothing is printed. Everything here
+ * runs on the calling thread, the script thread of the worker.
  */
 #ifndef PV_LUA_RUN_H
 #define PV_LUA_RUN_H
@@ -20,13 +21,15 @@ struct pv_run_filter {
 /* A test as it is reported: all pointers are valid during the callback only. */
 struct pv_run_test {
 	const char *name;
-	const void *meta; /* one encoded msgpack map with string keys (base/pack.h), to be copied into an event as it is; `0x80` when empty */
+	const void *meta; /* one encoded msgpack map with string keys (base/pack.h), to be copied
+			     into an event as it is; `0x80` when empty */
 	size_t meta_len;
 };
 
 /*
- * What the runner hears, on the script thread without the loop lock. NULL members are fine. All text is valid UTF-8 without NUL bytes: what was
- * something else became U+FFFD. Per test there is either one test_skipped alone, or test_started, any number of test_log, and exactly one of
+ * What the runner hears, on the script thread without the loop lock. NULL members are fine. All
+ * text is valid UTF-8 without NUL bytes: what was something else became U+FFFD. Per test there is
+ * either one test_skipped alone, or test_started, any number of test_log, and exactly one of
  * test_passed, test_failed, test_skipped.
  */
 struct pv_run_events {
@@ -34,8 +37,10 @@ struct pv_run_events {
 	/* One line (or more) of t:log. */
 	void (*test_log)(void *ctx, const struct pv_run_test *test, const char *text);
 	void (*test_passed)(void *ctx, const struct pv_run_test *test, int64_t duration_ns);
-	/* `console` is the excerpt of each VM, empty when there was none; taken before anything is closed. */
-	void (*test_failed)(void *ctx, const struct pv_run_test *test, int64_t duration_ns, const char *reason, const char *console);
+	/* `console` is the excerpt of each VM, empty when there was none; taken before anything is
+	 * closed. */
+	void (*test_failed)(void *ctx, const struct pv_run_test *test, int64_t duration_ns,
+	    const char *reason, const char *console);
 	void (*test_skipped)(void *ctx, const struct pv_run_test *test, const char *reason);
 	/* The file's chunk could not be loaded or raised: at most once, and then no test runs. */
 	void (*chunk_error)(void *ctx, const char *text);
@@ -47,7 +52,8 @@ enum pv_run_status {
 	PV_RUN_PASSED,	    /* every test passed or was skipped */
 	PV_RUN_FAILED,	    /* a test failed */
 	PV_RUN_CRASHED,	    /* chunk error */
-	PV_RUN_INTERRUPTED, /* the host was interrupted from outside: the test then running failed, the rest did not run and is not reported */
+	PV_RUN_INTERRUPTED, /* the host was interrupted from outside: the test then running failed,
+			       the rest did not run and is not reported */
 };
 
 struct pv_run_result {
@@ -61,19 +67,23 @@ struct pv_run_result {
 /* Zero it, then fill in. Nothing is owned or changed; all must stay valid during the run. */
 struct pv_run_file {
 	struct pv_host *host;
-	const char *path; /* opened, and shown in positions (`tests/a.test.lua:12:`): give the root-relative or working-directory-relative form */
+	const char *path; /* opened, and shown in positions (`tests/a.test.lua:12:`): give the
+			     root-relative or working-directory-relative form */
 	const char *name; /* root-relative, for texts */
-	/* Each entry puts `<root>/?.lua;<root>/?/init.lua;` in front of package.path, the first root first. */
+	/* Each entry puts `<root>/?.lua;<root>/?/init.lua;` in front of package.path, the first
+	 * root first. */
 	const char *const *roots;
 	size_t root_count;
 	struct pv_run_filter filter;
 	/* For tests without a limit of their own or of the file; 0 = none. */
 	int64_t default_timeout_ns;
-	/* Bytes that the Lua state may hold before allocations fail with "not enough memory"; 0 = PV_RUN_MEMORY_DEFAULT. */
+	/* Bytes that the Lua state may hold before allocations fail with "not enough memory"; 0 =
+	 * PV_RUN_MEMORY_DEFAULT. */
 	size_t memory_limit;
 	/*
-	 * NULL, or set to true by the runner before it calls pv_host_interrupt to end the file (its deadline, Ctrl-C): when a test's own limit
-	 * ends at the same moment its interrupt is cleared, and then this says that no further test may begin.
+	 * NULL, or set to true by the runner before it calls pv_host_interrupt to end the file (its
+	 * deadline, Ctrl-C): when a test's own limit ends at the same moment its interrupt is
+	 * cleared, and then this says that no further test may begin.
 	 */
 	const atomic_bool *stop;
 	const struct pv_run_events *events;
@@ -83,14 +93,17 @@ struct pv_run_file {
 #define PV_RUN_MEMORY_DEFAULT (UINT64_C(4) << 30)
 
 /*
- * Runs the file to its end and closes everything it made: all its VMs are shut down and released when this returns. `result` is always filled;
- * trouble of any kind (also out of memory) is reported through it and the callbacks.
+ * Runs the file to its end and closes everything it made: all its VMs are shut down and released
+ * when this returns. `result` is always filled; trouble of any kind (also out of memory) is
+ * reported through it and the callbacks.
  *
- * Time limits: a test's own limit is kept here (the loop's timer interrupts the host and the interrupt is cleared afterwards). The file's limit is
- * the runner's: it calls pv_host_interrupt(host, reason) from any thread and this function returns soon with PV_RUN_INTERRUPTED; the interrupt is
- * left for the runner to clear. Lua code, loops that swallow errors with pcall and coroutines included, is stopped; what cannot be stopped is one
- * call of a C function of the Lua library that takes very long (a pathological string.find, os.execute) and a finalizer that loops: the runner's
- * last resort for these is to kill the worker.
+ * Time limits: a test's own limit is kept here (the loop's timer interrupts the host and the
+ * interrupt is cleared afterwards). The file's limit is the runner's: it calls
+ * pv_host_interrupt(host, reason) from any thread and this function returns soon with
+ * PV_RUN_INTERRUPTED; the interrupt is left for the runner to clear. Lua code, loops that swallow
+ * errors with pcall and coroutines included, is stopped; what cannot be stopped is one call of a C
+ * function of the Lua library that takes very long (a pathological string.find, os.execute) and a
+ * finalizer that loops: the runner's last resort for these is to kill the worker.
  */
 void pv_run_file(const struct pv_run_file *file, struct pv_run_result *result);
 

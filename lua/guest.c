@@ -1,0 +1,142 @@
+/*
+ * Files of the guest: read_file, write_file, push_file, stat. (run is in lua/command.c.) Each call
+ * waits for the agent's answer on the script thread; an interrupt or the guest's end makes the
+ * agent client fail it. Script thread only.
+ */
+#include "lua/guest.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/fd.h"
+#include "lab/vm.h"
+#include "lua/argument.h"
+#include "lua/buffer.h"
+#include "lua/command.h"
+#include "lua/error.h"
+#include "lua/vm.h"
+
+/* A host file that push_file reads into memory. */
+#define PUSH_MAX (UINT64_C(2) << 30)
+
+static struct pv_agent *check_agent(lua_State *L, const char *function, const char *action)
+{
+	struct pv_vm *vm = pv_lua_vm_check(L, function);
+	struct pv_agent *agent = NULL;
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_vm_agent(vm, action, &agent, &err) < 0)
+		pv_lua_error_raise(L, &err);
+	return agent;
+}
+
+/* vm:read_file(path) */
+static int vm_read_file(lua_State *L)
+{
+	pv_lua_vm_check(L, "vm:read_file");
+	const char *path = pv_lua_argument_name(L, 2, "vm:read_file", "path");
+	struct pv_agent *agent = check_agent(L, "vm:read_file", "read_file");
+	struct pv_bytes *content = pv_lua_buffer_new(L);
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_agent_read_file(agent, path, content, &err) < 0) {
+		pv_bytes_finish(content);
+		return pv_lua_error_raise(L, &err);
+	}
+	pv_lua_buffer_push(L, content);
+	return 1;
+}
+
+/* vm:write_file(path, data) */
+static int vm_write_file(lua_State *L)
+{
+	size_t len;
+	pv_lua_vm_check(L, "vm:write_file");
+	const char *path = pv_lua_argument_name(L, 2, "vm:write_file", "path");
+	const char *data = pv_lua_argument_data(L, 3, "vm:write_file", "data", &len);
+	struct pv_agent *agent = check_agent(L, "vm:write_file", "write_file");
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_agent_write_file(agent, path, data, len, 0644, &err) < 0)
+		return pv_lua_error_raise(L, &err);
+	return 0;
+}
+
+/* Pushes `path`, resolved against the directory of the Lua file that contains the call. */
+static const char *push_host_path(lua_State *L, const char *path)
+{
+	lua_Debug activation;
+	if (path[0] == '/')
+		return lua_pushstring(L, path);
+	for (int level = 1; lua_getstack(L, level, &activation); level++) {
+		if (!lua_getinfo(L, "S", &activation) || activation.source[0] != '@')
+			continue;
+		const char *file = activation.source + 1;
+		const char *slash = strrchr(file, '/');
+		if (slash == NULL)
+			break;
+		lua_pushlstring(L, file, (size_t)(slash - file) + 1);
+		lua_pushstring(L, path);
+		lua_concat(L, 2);
+		return lua_tostring(L, -1);
+	}
+	return lua_pushstring(L, path);
+}
+
+/* vm:push_file(host, guest, {auto_dep=true}) */
+static int vm_push_file(lua_State *L)
+{
+	struct stat status;
+	pv_lua_vm_check(L, "vm:push_file");
+	const char *host = pv_lua_argument_name(L, 2, "vm:push_file", "host path");
+	const char *guest = pv_lua_argument_name(L, 3, "vm:push_file", "guest path");
+	if (pv_lua_argument_table(L, 4, "vm:push_file", "opts"))
+		pv_lua_argument_flag(
+		    L, 4, "auto_dep", true, "vm:push_file"); /* for the scanner of fixture keys */
+	struct pv_agent *agent = check_agent(L, "vm:push_file", "push_file");
+	const char *path = push_host_path(L, host);
+	struct pv_bytes *content = pv_lua_buffer_new(L);
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_fd_slurp("host file", path, PUSH_MAX, content, &err) < 0) {
+		pv_bytes_finish(content);
+		pv_err_prefix(&err, "vm:push_file: read `%s` failed", host);
+		return pv_lua_error_raise(L, &err);
+	}
+	unsigned mode = stat(path, &status) == 0 ? status.st_mode & 0777 : 0644;
+	int sent = pv_agent_write_file(agent, guest, content->data, content->len, mode, &err);
+	pv_bytes_finish(content);
+	return sent < 0 ? pv_lua_error_raise(L, &err) : 0;
+}
+
+/* vm:stat(path) */
+static int vm_stat(lua_State *L)
+{
+	pv_lua_vm_check(L, "vm:stat");
+	const char *path = pv_lua_argument_name(L, 2, "vm:stat", "path");
+	struct pv_agent *agent = check_agent(L, "vm:stat", "stat");
+	struct pv_agent_stat stat_result = {0};
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_agent_stat(agent, path, true, &stat_result, &err) < 0)
+		return pv_lua_error_raise(L, &err);
+	lua_createtable(L, 0, 5);
+	lua_pushinteger(L, (lua_Integer)stat_result.size);
+	lua_setfield(L, -2, "size");
+	lua_pushnumber(L, (lua_Number)stat_result.mtime_ns / 1e9);
+	lua_setfield(L, -2, "mtime");
+	lua_pushinteger(L, stat_result.mtime_ns);
+	lua_setfield(L, -2, "mtime_ns");
+	lua_pushinteger(L, stat_result.perm);
+	lua_setfield(L, -2, "perm");
+	lua_pushstring(L, pv_agent_entry_name(stat_result.type));
+	lua_setfield(L, -2, "entry_type");
+	return 1;
+}
+
+const luaL_Reg pv_lua_guest_methods[] = {
+    {"run",	    pv_lua_command_run},
+    {"read_file",  vm_read_file      },
+    {"write_file", vm_write_file	},
+    {"push_file",  vm_push_file      },
+    {"stat",	     vm_stat	    },
+    {NULL,	   NULL	       },
+};

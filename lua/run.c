@@ -1,0 +1,115 @@
+/*
+ * From a path to a result: the state, the chunk, the tests in order, the end (spec section 3). Each
+ * step that runs Lua code is a protected call, so whatever a script does ends in a report. Script
+ * thread only.
+ */
+#include "lua/run.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "lab/host.h"
+#include "lua/error.h"
+#include "lua/state.h"
+#include "lua/utf8.h"
+
+/* `text` is any bytes and is freed. */
+static void report_chunk_error(const struct pv_run_file *file, struct pv_bytes *text)
+{
+	struct pv_bytes clean = {0};
+	const char *shown = NULL;
+	if (pv_lua_utf8_clean(&clean, (const char *)text->data, text->len) == 0)
+		shown = pv_bytes_text(&clean);
+	if (file->events != NULL && file->events->chunk_error != NULL)
+		file->events->chunk_error(
+		    file->events_ctx, shown != NULL ? shown : "not enough memory");
+	pv_bytes_finish(&clean);
+	pv_bytes_finish(text);
+}
+
+/* Protected. */
+static int load_and_call(lua_State *L)
+{
+	/* Text only: the interpreter does not check precompiled code. */
+	if (luaL_loadfilex(L, pv_lua_state_of(L)->file->path, "t") != LUA_OK)
+		return lua_error(L);
+	lua_call(L, 0, 0);
+	return 0;
+}
+
+/* Runs the chunk: it registers the tests. Returns false, and reports, when it failed. */
+static bool run_chunk(struct pv_lua *lua)
+{
+	struct pv_bytes text = {0};
+	lua_pushcfunction(lua->L, load_and_call);
+	int status = lua_pcall(lua->L, 0, 0, 0);
+	lua->suite.is_closed = true;
+	if (status == LUA_OK)
+		return true;
+	pv_lua_error_take(lua->L, &text);
+	report_chunk_error(lua->file, &text);
+	return false;
+}
+
+static bool is_stopped(const struct pv_run_file *file)
+{
+	return atomic_load(&file->host->interrupted) ||
+	       (file->stop != NULL && atomic_load(file->stop));
+}
+
+static void run_tests(struct pv_lua *lua, struct pv_run_result *result)
+{
+	for (size_t i = 0; i < lua->suite.count; i++) {
+		if (is_stopped(lua->file)) {
+			result->status = PV_RUN_INTERRUPTED;
+			result->not_run = (unsigned)(lua->suite.count - i);
+			return;
+		}
+		switch (pv_lua_testcase_run(lua, i)) {
+		case PV_LUA_TEST_PASSED: result->passed++; break;
+		case PV_LUA_TEST_SKIPPED: result->skipped++; break;
+		case PV_LUA_TEST_INTERRUPTED:
+			result->status = PV_RUN_INTERRUPTED;
+			result->failed++;
+			break;
+		case PV_LUA_TEST_FAILED: result->failed++; break;
+		}
+	}
+	if (result->status != PV_RUN_INTERRUPTED && result->failed > 0)
+		result->status = PV_RUN_FAILED;
+}
+
+void pv_run_file(const struct pv_run_file *file, struct pv_run_result *result)
+{
+	struct pv_lua *lua = NULL;
+	struct pv_err err = PV_ERR_INIT;
+	*result = (struct pv_run_result){.status = PV_RUN_PASSED};
+	if (pv_lua_state_create(&lua, file, &err) < 0) {
+		struct pv_bytes text = {0};
+		pv_bytes_printf(&text, "%s", err.text);
+		report_chunk_error(file, &text);
+		result->status = PV_RUN_CRASHED;
+		return;
+	}
+	if (run_chunk(lua)) {
+		run_tests(lua, result);
+	} else {
+		bool interrupted = is_stopped(file);
+		result->status = interrupted ? PV_RUN_INTERRUPTED : PV_RUN_CRASHED;
+		result->not_run = (unsigned)lua->suite.count;
+	}
+	pv_lua_state_destroy(lua);
+}
+
+const char *pv_run_status_name(enum pv_run_status status)
+{
+	switch (status) {
+	case PV_RUN_PASSED: return "passed";
+	case PV_RUN_FAILED: return "failed";
+	case PV_RUN_CRASHED: return "crashed";
+	case PV_RUN_INTERRUPTED: return "interrupted";
+	}
+	return "unknown";
+}

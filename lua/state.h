@@ -1,0 +1,58 @@
+/*
+ * The Lua state of one test file and what stands behind it. Internal to this layer; script thread
+ * only.
+ */
+#ifndef PV_LUA_STATE_H
+#define PV_LUA_STATE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "lua/testcase.h"
+
+struct pv_err;
+struct pv_host;
+struct pv_lab;
+struct pv_run_file;
+
+struct pv_lua {
+	lua_State *L;
+	struct pv_host *host;
+	const struct pv_run_file *file;
+	size_t memory_used;
+	size_t memory_limit;
+	/* Scopes: the file's lab, and during a test body the test's lab inside it. */
+	struct pv_lab *root_lab;
+	struct pv_lab *test_lab;
+	/* Numbers the test bodies from 1; 0 while no body runs. Handles that belong to a body
+	 * remember their number. */
+	unsigned scope;
+	struct pv_lua_suite suite;
+	/* A warning is collected here until its last piece came. */
+	struct pv_bytes warning;
+	bool warnings_off;
+};
+
+/*
+ * Creates the state with all libraries, globals and types, and the root lab. Returns 0, or a
+ * negative errno with a sentence in `err`; the caller destroys it. `file` must outlive it.
+ */
+int pv_lua_state_create(struct pv_lua **out, const struct pv_run_file *file, struct pv_err *err);
+
+/* Closes the root lab with all its VMs, runs the finalizers, frees everything. NULL is fine. */
+void pv_lua_state_destroy(struct pv_lua *lua);
+
+/* The context of a Lua thread, whichever coroutine it is. */
+static inline struct pv_lua *pv_lua_state_of(lua_State *L)
+{
+	return *(struct pv_lua **)lua_getextraspace(L);
+}
+
+/* Makes the global `provium` a handle of the lab of the present scope. May raise. */
+void pv_lua_state_set_scope(lua_State *L);
+
+#endif

@@ -1,0 +1,21 @@
+/* The type VM of the test language (spec section 7). Internal to this layer. */
+#ifndef PV_LUA_VM_H
+#define PV_LUA_VM_H
+
+#include <lua.h>
+
+struct pv_vm;
+
+#define PV_LUA_VM_TYPE "VM"
+
+/* Registers the type. May raise. */
+void pv_lua_vm_open(lua_State *L);
+
+/* Pushes the handle of a VM, the same one as long as it is in use; it holds a reference. May raise.
+ */
+void pv_lua_vm_push(lua_State *L, struct pv_vm *vm);
+
+/* The VM of the handle at argument 1; raises when that is something else. */
+struct pv_vm *pv_lua_vm_check(lua_State *L, const char *function);
+
+#endif
