@@ -1,0 +1,8 @@
+# What runs: devices without KVM, and machines with a few instructions in them on this host's own /dev/kvm (skipped without one).
+foreach(name vmm_serial vmm_rtc vmm_platform)
+	pv_unit_test(${name} provium-vmm)
+endforeach()
+foreach(name vmm_exits vmm_machine)
+	pv_unit_test(${name} provium-vmm Threads::Threads)
+	target_sources(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/payload_guest.c)
+endforeach()

@@ -1,0 +1,297 @@
+/*
+ * Running, pausing, resetting and stopping: the states of a machine and who may change them.
+ *
+ * All state is guarded by the loop lock, but getting the vCPUs out of the guest cannot be waited
+ * for under it, because a vCPU may need it to finish its exit. So an operation sets `busy`, drops
+ * the lock, waits until the vCPUs are parked, and takes the lock again; other operations wait while
+ * a machine is busy.
+ *
+ * The guest changes states as well. A device that is told to reset or power off (or a vCPU that
+ * cannot go on) leaves a wish and calls the vCPUs in. The one who comes to the gate last carries it
+ * out: unless the machine is busy, in which case the operation that is under way finds the wish
+ * once all are parked. Either way it is done by exactly one thread, with all vCPUs parked.
+ *
+ *   created --start--> running <--pause, resume--> paused
+ *      all of them --stop, or the guest's wish--> stopped, for good
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "vmm/kvm.h"
+#include "vmm/machine_private.h"
+#include "vmm/reap.h"
+
+static const char *const STATE_NAMES[] = {
+    [PV_MACHINE_CREATED] = "not started yet",
+    [PV_MACHINE_RUNNING] = "running",
+    [PV_MACHINE_PAUSED] = "paused",
+    [PV_MACHINE_STOPPED] = "stopped",
+};
+
+/* Takes the loop lock and the machine. */
+static void begin(struct pv_machine *machine)
+{
+	pv_loop_lock(machine->loop);
+	while (machine->busy)
+		pv_loop_wait(machine->loop, PV_CLOCK_NEVER);
+	machine->busy = true;
+}
+
+/* Gives both back. */
+static void end(struct pv_machine *machine)
+{
+	machine->busy = false;
+	pv_loop_wake(machine->loop);
+	pv_loop_unlock(machine->loop);
+}
+
+static int refuse(const struct pv_machine *machine, const char *what, struct pv_err *err)
+{
+	if (machine->state == PV_MACHINE_STOPPED)
+		return pv_err_set(err, PV_ERR_STATE, EINVAL,
+		    "cannot %s a machine that is stopped: %s", what, machine->stop.text);
+	return pv_err_set(err, PV_ERR_STATE, EINVAL, "cannot %s a machine that is %s", what,
+	    STATE_NAMES[machine->state]);
+}
+
+/* [locked, busy] Parks all vCPUs. The lock is dropped meanwhile. */
+static void park(struct pv_machine *machine)
+{
+	pv_loop_unlock(machine->loop);
+	pv_crew_call_in(&machine->crew);
+	pv_crew_wait_parked(&machine->crew);
+	pv_loop_lock(machine->loop);
+}
+
+/* [locked] The machine is stopped for the reason in `stop`; its threads end by themselves. */
+static void enter_stopped(struct pv_machine *machine)
+{
+	machine->wish = PV_MACHINE_WISH_NONE;
+	machine->state = PV_MACHINE_STOPPED;
+	if (!machine->no_devices)
+		pv_machine_devices_quiesce(machine);
+	pv_crew_dismiss(&machine->crew);
+	if (machine->events.stopped)
+		machine->events.stopped(machine->events_ctx, &machine->stop);
+}
+
+/* [busy] Clears memory, loads what is booted and builds a new virtual machine in `fresh`. */
+static int rebuild(struct pv_machine *machine, struct pv_kvm_vm *fresh, struct pv_err *err)
+{
+	int code = pv_ram_clear(&machine->ram, err);
+	if (code < 0)
+		return code;
+	code = pv_machine_load(machine, err);
+	if (code < 0)
+		return code;
+	code = pv_kvm_vm_init(
+	    fresh, machine->kvm, &machine->ram, machine->cpus, !machine->no_devices, err);
+	if (code < 0)
+		return code;
+	code = pv_machine_set_entry(machine, fresh, err);
+	if (code < 0)
+		pv_kvm_vm_finish(fresh, NULL);
+	return code;
+}
+
+/*
+ * [locked, busy, all parked] Back to the first instruction; the lock is dropped for the long part,
+ * during which devices are in reset and touch no memory. On failure the machine wishes to stop.
+ */
+static void do_reset(struct pv_machine *machine)
+{
+	machine->wish = PV_MACHINE_WISH_NONE;
+	pv_machine_devices_reset(machine);
+	pv_guest_clock_carry(&machine->clock);
+	pv_loop_unlock(machine->loop);
+
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_kvm_vm fresh = {.fd = -1};
+	int code = rebuild(machine, &fresh, &err);
+
+	pv_loop_lock(machine->loop);
+	if (code < 0) {
+		pv_err_prefix(&err, "the machine cannot be reset");
+		pv_machine_wish_stop(machine, PV_MACHINE_STOP_CRASHED, err.text);
+		return;
+	}
+	struct pv_reap *reap = pv_reap_create(machine->kvm->reaper,
+	    PV_KVM_VM_REAP_FDS(machine->cpus), PV_KVM_VM_REAP_MAPPINGS(machine->cpus));
+	pv_kvm_vm_finish(&machine->vm, reap);
+	machine->vm = fresh;
+	pv_reap_start(reap);
+	pv_guest_clock_start(&machine->clock);
+	if (!machine->no_devices)
+		pv_machine_devices_wake(machine);
+	if (machine->events.rebooted)
+		machine->events.rebooted(machine->events_ctx);
+}
+
+/* [locked, busy, all parked] Carries out what the guest wishes. May end in the stopped state. */
+static void settle(struct pv_machine *machine)
+{
+	while (machine->wish != PV_MACHINE_WISH_NONE) {
+		if (machine->wish == PV_MACHINE_WISH_STOP)
+			enter_stopped(machine);
+		else
+			do_reset(machine);
+	}
+}
+
+void pv_machine_wish_reset(struct pv_machine *machine)
+{
+	if (machine->wish < PV_MACHINE_WISH_RESET)
+		machine->wish = PV_MACHINE_WISH_RESET;
+	pv_crew_call_in(&machine->crew);
+}
+
+void pv_machine_wish_stop(
+    struct pv_machine *machine, enum pv_machine_stop_kind kind, const char *text)
+{
+	/* The first reason is the one that counts; what follows it is debris. */
+	if (machine->wish < PV_MACHINE_WISH_STOP) {
+		machine->wish = PV_MACHINE_WISH_STOP;
+		machine->stop.kind = kind;
+		snprintf(machine->stop.text, sizeof(machine->stop.text), "%s", text);
+	}
+	pv_crew_call_in(&machine->crew);
+}
+
+void pv_machine_all_parked(void *ctx)
+{
+	struct pv_machine *machine = ctx;
+	pv_loop_lock(machine->loop);
+	if (machine->busy || machine->wish == PV_MACHINE_WISH_NONE ||
+	    !pv_crew_is_parked(&machine->crew)) {
+		pv_loop_unlock(machine->loop);
+		return;
+	}
+	machine->busy = true;
+	settle(machine);
+	if (machine->state == PV_MACHINE_RUNNING)
+		pv_crew_go(&machine->crew);
+	end(machine);
+}
+
+/* [locked, busy] */
+static int start_first(struct pv_machine *machine, struct pv_err *err)
+{
+	int code = pv_crew_start(&machine->crew, err);
+	if (code < 0) {
+		machine->state = PV_MACHINE_STOPPED;
+		machine->stop.kind = PV_MACHINE_STOP_CRASHED;
+		snprintf(machine->stop.text, sizeof(machine->stop.text), "%.1000s", err->text);
+		return code;
+	}
+	if (!machine->has_initial_time)
+		pv_guest_clock_set_wall(&machine->clock, pv_clock_wall());
+	pv_guest_clock_start(&machine->clock);
+	machine->state = PV_MACHINE_RUNNING;
+	pv_crew_go(&machine->crew);
+	return 0;
+}
+
+/* [locked, busy] */
+static void go_on(struct pv_machine *machine)
+{
+	machine->state = PV_MACHINE_RUNNING;
+	pv_guest_clock_thaw(&machine->clock);
+	if (!machine->no_devices)
+		pv_machine_devices_wake(machine);
+	pv_crew_go(&machine->crew);
+}
+
+int pv_machine_start(struct pv_machine *machine, struct pv_err *err)
+{
+	int code = 0;
+	begin(machine);
+	if (machine->state == PV_MACHINE_CREATED)
+		code = start_first(machine, err);
+	else if (machine->state == PV_MACHINE_PAUSED)
+		go_on(machine);
+	else
+		code = refuse(machine, "start", err);
+	end(machine);
+	return code;
+}
+
+int pv_machine_resume(struct pv_machine *machine, struct pv_err *err)
+{
+	int code = 0;
+	begin(machine);
+	if (machine->state == PV_MACHINE_PAUSED)
+		go_on(machine);
+	else
+		code = refuse(machine, "resume", err);
+	end(machine);
+	return code;
+}
+
+int pv_machine_pause(struct pv_machine *machine, struct pv_err *err)
+{
+	int code = 0;
+	begin(machine);
+	if (machine->state != PV_MACHINE_RUNNING) {
+		code = refuse(machine, "pause", err);
+		goto out;
+	}
+	park(machine);
+	settle(machine);
+	if (machine->state != PV_MACHINE_RUNNING) {
+		code = refuse(machine, "pause", err);
+		goto out;
+	}
+	machine->state = PV_MACHINE_PAUSED;
+	pv_guest_clock_freeze(&machine->clock);
+	if (!machine->no_devices)
+		pv_machine_devices_quiesce(machine);
+out:
+	end(machine);
+	return code;
+}
+
+int pv_machine_reset(struct pv_machine *machine, struct pv_err *err)
+{
+	int code = 0;
+	begin(machine);
+	if (machine->state != PV_MACHINE_RUNNING) {
+		code = refuse(machine, "reset", err);
+		goto out;
+	}
+	park(machine);
+	/* A guest that has just died or powered off stays so. */
+	if (machine->wish != PV_MACHINE_WISH_STOP)
+		machine->wish = PV_MACHINE_WISH_RESET;
+	settle(machine);
+	if (machine->state == PV_MACHINE_RUNNING)
+		pv_crew_go(&machine->crew);
+	else
+		code = refuse(machine, "reset", err);
+out:
+	end(machine);
+	return code;
+}
+
+void pv_machine_stop(struct pv_machine *machine)
+{
+	begin(machine);
+	if (machine->state == PV_MACHINE_STOPPED) {
+		end(machine);
+		return;
+	}
+	pv_loop_unlock(machine->loop);
+	pv_crew_dismiss(&machine->crew);
+	pv_crew_join(&machine->crew);
+	pv_loop_lock(machine->loop);
+	if (machine->wish != PV_MACHINE_WISH_STOP) {
+		machine->stop.kind = PV_MACHINE_STOP_ASKED;
+		snprintf(machine->stop.text, sizeof(machine->stop.text), "stopped as asked");
+	}
+	machine->wish = PV_MACHINE_WISH_NONE;
+	machine->state = PV_MACHINE_STOPPED;
+	if (!machine->no_devices)
+		pv_machine_devices_quiesce(machine);
+	end(machine);
+}

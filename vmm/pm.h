@@ -1,0 +1,48 @@
+/*
+ * The ACPI power management block (ACPI 6.4, section 4.8): PM1 event and control, PM timer, GPE0
+ * and the reset register. Power button, sleep and reset go through here. Under the loop lock.
+ */
+#ifndef PV_VMM_PM_H
+#define PV_VMM_PM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bus.h"
+#include "base/irq.h"
+
+/* Ports claimed at PV_LAYOUT_PIO_PM; those behind belong to hot-plug. */
+#define PV_PM_PORTS 0x80u
+
+struct pv_pm_host {
+	int64_t (*now)(void *ctx);    /* guest time in nanoseconds, any origin */
+	void (*power_off)(void *ctx); /* the guest entered S5 */
+	void (*reset)(void *ctx);     /* the guest wrote the reset register */
+	void *ctx;
+};
+
+struct pv_pm {
+	struct pv_irq_line sci;
+	struct pv_pm_host host;
+	uint16_t status;
+	uint16_t enable;
+	uint16_t control;
+	uint16_t gpe_status;
+	uint16_t gpe_enable;
+	bool suspended; /* the guest entered S3 and was not woken yet */
+	bool sci_level;
+};
+
+/* ctx = struct pv_pm *. */
+extern const struct pv_bus_ops pv_pm_ops;
+
+void pv_pm_init(struct pv_pm *pm, struct pv_irq_line sci, const struct pv_pm_host *host);
+void pv_pm_reset(struct pv_pm *pm);
+
+/* Presses the power button; it also wakes a suspended guest. */
+void pv_pm_power_button(struct pv_pm *pm);
+
+/* Raises general-purpose event `event` (0 to 15). */
+void pv_pm_raise_gpe(struct pv_pm *pm, unsigned event);
+
+#endif
