@@ -177,6 +177,7 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request)
 		return -EBADMSG; /* answers could not be told apart */
 	if (calls->count >= PV_PROTOCOL_CALLS_MAX)
 		return refuse(calls, request->id, PV_REPLY_BAD_REQUEST, "too many calls at once");
+	pv_root_follow(&calls->root);
 	switch (request->op) {
 	case PV_REQUEST_HELLO: return say_hello(calls, request->id);
 	case PV_REQUEST_EXEC: pv_exec_start(calls, request); return 0;
@@ -234,7 +235,7 @@ static const struct pv_connection_ops connection_ops = {
 
 void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop)
 {
-	*calls = (struct pv_calls){.loop = loop};
+	*calls = (struct pv_calls){.loop = loop, .root = {.proc = -1}};
 	pv_connection_init(&calls->connection, loop, &connection_ops, calls);
 	pv_pool_init(&calls->pool);
 }

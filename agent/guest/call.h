@@ -11,6 +11,7 @@
 #include "agent/guest/connection.h"
 #include "agent/guest/pool.h"
 #include "agent/guest/reaper.h"
+#include "agent/guest/root.h"
 #include "agent/proto/reply.h"
 #include "agent/proto/request.h"
 
@@ -43,6 +44,7 @@ struct pv_calls {
 	struct pv_connection connection;
 	struct pv_pool pool;
 	struct pv_reaper reaper;
+	struct pv_root root;
 	struct pv_call *first;
 	unsigned count;
 };

@@ -24,8 +24,9 @@
 
 /* How the process was started. */
 struct role {
-	bool init; /* nobody else is PID 1 */
-	int fd;	   /* a socket to serve, or -1 */
+	bool init;   /* nobody else is PID 1 */
+	bool beside; /* of an initramfs' own init */
+	int fd;	     /* a socket to serve, or -1 */
 };
 
 /* Whoever started us may have ignored signals, and programs would inherit that. */
@@ -52,6 +53,8 @@ static int serve(const struct role *role)
 		status = pv_connection_adopt(&calls->connection, role->fd);
 	else if (status == 0)
 		pv_connection_start(&calls->connection);
+	if (role->beside)
+		pv_root_init(&calls->root);
 	if (role->init) {
 		/* The host's answer is on its way meanwhile. */
 		pv_boot_mount();
@@ -81,7 +84,8 @@ int main(int argc, char **argv)
 	umask(022);
 	if (getpid() == 1 && !(argc > 1 && strncmp(argv[1], "--", 2) == 0)) {
 		/* The kernel passes its own words as arguments; they are for an init. */
-		role.init = !pv_boot_begin(argv);
+		role.beside = pv_boot_begin(argv);
+		role.init = !role.beside;
 		return serve(&role);
 	}
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
