@@ -25,7 +25,6 @@ static void deliver_input(struct pv_console *console)
 	struct pv_queue *queue = &dev->queues[RECEIVE_QUEUE];
 	if (!dev->active || console->input.len == 0)
 		return;
-	pv_queue_batch(queue);
 	struct pv_chain chain;
 	for (unsigned i = 0; i < queue->state.size && console->input.len > 0; i++) {
 		if (!pv_virtio_pop(dev, RECEIVE_QUEUE, &chain))

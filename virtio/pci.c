@@ -160,8 +160,6 @@ void pv_virtio_pci_sync_mappings(struct pv_virtio_pci *pci)
 		if (pci->bar_mapped[i] && base == pci->bar_base[i])
 			continue;
 		unmap_bar(pci, i);
-		if (i == 0)
-			sync_doorbells(pci);
 		if (base)
 			map_bar(pci, i, base);
 	}

@@ -91,8 +91,7 @@ void pv_queue_want_kicks(struct pv_queue *queue, bool on);
 
 /*
  * A batch of at most `size` chains begins: asks to be kicked for the first chain beyond it, so that a device may stop after the batch and needs
- * no look at what was added meanwhile. pv_virtio_kick does this for every kick; a device that starts to take chains for another reason, and
- * caps its work, does it itself.
+ * no look at what was added meanwhile. pv_virtio_kick does this for every kick; devices need not.
  */
 void pv_queue_batch(struct pv_queue *queue);
 

@@ -201,6 +201,29 @@ static void test_what_is_typed_waits_for_buffers(void **state)
 	expect_received(fix, 2, "ef");
 }
 
+/* All of the ring is used up in one go, and the rest must not be forgotten. */
+static void test_typing_more_than_a_ring_of_buffers_goes_on_with_the_next_kick(void **state)
+{
+	struct fixture *fix = *state;
+	start(fix, VIRTIO_F_EVENT_IDX);
+	struct ring *ring = &fix->rings[RECEIVE];
+	for (unsigned i = 0; i < RING_SIZE; i++)
+		give_buffer(fix, i, 1);
+	if (ring_must_kick(ring, true))
+		kick(fix, RECEIVE);
+	char text[3 * RING_SIZE + 1];
+	memset(text, 'x', sizeof(text));
+	assert_int_equal(pv_console_input(&fix->console, text, sizeof(text)), sizeof(text));
+	unsigned got = 0;
+	for (uint32_t id, len; ring_take(ring, &id, &len);) {
+		got += len;
+		give_buffer(fix, id, 1);
+		if (ring_must_kick(ring, true))
+			kick(fix, RECEIVE);
+	}
+	assert_int_equal(got, sizeof(text));
+}
+
 static void test_what_is_typed_before_the_driver_is_up_is_kept(void **state)
 {
 	struct fixture *fix = *state;
@@ -270,6 +293,7 @@ int main(void)
 	    TEST(test_writable_and_empty_buffers_print_nothing),
 	    TEST(test_what_is_typed_fills_the_buffers_that_are_there),
 	    TEST(test_what_is_typed_waits_for_buffers),
+	    TEST(test_typing_more_than_a_ring_of_buffers_goes_on_with_the_next_kick),
 	    TEST(test_what_is_typed_before_the_driver_is_up_is_kept),
 	    TEST(test_too_much_typing_is_refused),
 	    TEST(test_receive_buffers_without_room_are_given_back),

@@ -613,6 +613,16 @@ static void test_rings_may_end_with_ram(void **state)
 	driver_begin(&fix->rng.virtio, EVENTS);
 	driver_attach(&fix->rng.virtio, 0, &ring);
 	assert_false(fix->rng.virtio.queues[0].state.ready);
+	/* The available ring ends with used_event, whether or not that is negotiated. */
+	ring = fix->ring;
+	ring.avail = HIGH_GPA + HIGH_SIZE - (6 + 2 * RING_SIZE);
+	driver_begin(&fix->rng.virtio, 0);
+	driver_attach(&fix->rng.virtio, 0, &ring);
+	assert_true(fix->rng.virtio.queues[0].state.ready);
+	ring.avail += 2;
+	driver_begin(&fix->rng.virtio, 0);
+	driver_attach(&fix->rng.virtio, 0, &ring);
+	assert_false(fix->rng.virtio.queues[0].state.ready);
 }
 
 /* CVE-2026-5747: the configuration of a queue that is in use must not change. */
