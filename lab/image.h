@@ -39,6 +39,7 @@ struct pv_image_result {
 	char *release;		 /* of the kernel, or "" when unknown */
 	size_t modules_loaded;	 /* listed for loading at boot */
 	size_t modules_included; /* available to modprobe besides */
+	bool unchanged;		 /* everything was there already, made from the same */
 	char *missing; /* modules of the usual list that the kernel has neither as file nor built
 			  in, comma-separated; "" for none */
 };
