@@ -8,6 +8,7 @@
 #include "lua/context.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lua/argument.h"
@@ -73,16 +74,33 @@ static int context_assert(lua_State *L)
 	return fail(L, verdict);
 }
 
+/* Pushes what tells two values apart whose texts are the same, or an empty string. */
+static void push_difference(lua_State *L, const char *left, const char *right)
+{
+	char text[80] = "";
+	if (strcmp(left, right) == 0 && lua_type(L, 2) != lua_type(L, 3))
+		snprintf(text, sizeof(text), " (a %s and a %s)", luaL_typename(L, 2),
+		    luaL_typename(L, 3));
+	else if (strcmp(left, right) == 0 && lua_type(L, 2) == LUA_TNUMBER)
+		snprintf(text, sizeof(text), " (%.17g and %.17g)", lua_tonumber(L, 2),
+		    lua_tonumber(L, 3));
+	lua_pushstring(L, text);
+}
+
 /* "<msg>: <a> <sign> <b>" */
 static int fail_comparison(
-    lua_State *L, struct pv_lua_verdict *verdict, const char *otherwise, const char *sign)
+    lua_State *L, struct pv_lua_verdict *verdict, const char *otherwise, bool wanted_equal)
 {
 	push_message(L, 4, otherwise);
 	lua_pushliteral(L, ": ");
-	luaL_tolstring(L, 2, NULL);
-	lua_pushstring(L, sign);
-	luaL_tolstring(L, 3, NULL);
-	lua_concat(L, 5);
+	const char *left = luaL_tolstring(L, 2, NULL);
+	lua_pushstring(L, wanted_equal ? " ~= " : " == ");
+	const char *right = luaL_tolstring(L, 3, NULL);
+	if (wanted_equal)
+		push_difference(L, left, right);
+	else
+		lua_pushliteral(L, "");
+	lua_concat(L, 6);
 	return fail(L, verdict);
 }
 
@@ -92,7 +110,7 @@ static int context_assert_eq(lua_State *L)
 	lua_settop(L, 4);
 	if (lua_compare(L, 2, 3, LUA_OPEQ))
 		return 0;
-	return fail_comparison(L, verdict, "assert_eq failed", " ~= ");
+	return fail_comparison(L, verdict, "assert_eq failed", true);
 }
 
 static int context_assert_neq(lua_State *L)
@@ -101,7 +119,7 @@ static int context_assert_neq(lua_State *L)
 	lua_settop(L, 4);
 	if (!lua_compare(L, 2, 3, LUA_OPEQ))
 		return 0;
-	return fail_comparison(L, verdict, "assert_neq failed", " == ");
+	return fail_comparison(L, verdict, "assert_neq failed", false);
 }
 
 static int context_assert_contains(lua_State *L)

@@ -22,6 +22,8 @@
 /* A host file that push_file reads into memory. */
 #define PUSH_MAX (UINT64_C(2) << 30)
 
+#define NS_PER_SECOND INT64_C(1000000000)
+
 static struct pv_agent *check_agent(lua_State *L, const char *function, const char *action)
 {
 	struct pv_vm *vm = pv_lua_vm_check(L, function);
@@ -121,7 +123,9 @@ static int vm_stat(lua_State *L)
 	lua_createtable(L, 0, 5);
 	lua_pushinteger(L, (lua_Integer)stat_result.size);
 	lua_setfield(L, -2, "size");
-	lua_pushnumber(L, (lua_Number)stat_result.mtime_ns / 1e9);
+	/* In two parts: nanoseconds since 1970 do not fit a double. */
+	lua_pushnumber(L, (lua_Number)(stat_result.mtime_ns / NS_PER_SECOND) +
+			      (lua_Number)(stat_result.mtime_ns % NS_PER_SECOND) / 1e9);
 	lua_setfield(L, -2, "mtime");
 	lua_pushinteger(L, stat_result.mtime_ns);
 	lua_setfield(L, -2, "mtime_ns");

@@ -98,13 +98,28 @@ static int checked_call(lua_State *L)
 	return lua_gettop(L);
 }
 
-/* coroutine.wrap: the function that it returns is checked as well. */
+/* The three below check their argument themselves, for its error to name the function. */
+
+static int checked_create(lua_State *L)
+{
+	luaL_checktype(L, 1, LUA_TFUNCTION);
+	return checked_call(L);
+}
+
+/* The function that coroutine.wrap returns is checked as well. */
 static int checked_wrap(lua_State *L)
 {
+	luaL_checktype(L, 1, LUA_TFUNCTION);
 	checked_call(L);
 	lua_settop(L, 1);
 	lua_pushcclosure(L, checked_call, 1);
 	return 1;
+}
+
+static int checked_resume(lua_State *L)
+{
+	luaL_argexpected(L, lua_isthread(L, 1), 1, "coroutine");
+	return checked_call(L);
 }
 
 static int refuse_exit(lua_State *L)
@@ -130,8 +145,8 @@ static void replace(lua_State *L, const char *name, lua_CFunction function)
 void pv_lua_interrupt_open(lua_State *L)
 {
 	lua_getglobal(L, "coroutine");
-	replace(L, "create", checked_call);
-	replace(L, "resume", checked_call);
+	replace(L, "create", checked_create);
+	replace(L, "resume", checked_resume);
 	replace(L, "wrap", checked_wrap);
 	lua_pop(L, 1);
 	lua_getglobal(L, "os");

@@ -1,0 +1,17 @@
+# The test language on a lab whose guests are fake (tests/unit/fake_lab.h): no KVM. The names, options and configuration are the real ones.
+add_library(pv_lua_rig STATIC
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_lab.c
+	${CMAKE_SOURCE_DIR}/tests/unit/lua_rig.c
+	${CMAKE_SOURCE_DIR}/lab/config.c
+	${CMAKE_SOURCE_DIR}/lab/config_profile.c
+	${CMAKE_SOURCE_DIR}/lab/lab.c
+	${CMAKE_SOURCE_DIR}/lab/options.c
+	${CMAKE_SOURCE_DIR}/lab/toml.c
+	${CMAKE_SOURCE_DIR}/lab/toml_scan.c
+	$<TARGET_OBJECTS:pv_lua_objects>)
+target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
+	PRIVATE pv_sanitize)
+
+foreach(name reference testcase context meta interrupt wait lab options command guest console json state)
+	pv_unit_test(lua_${name} pv_lua_rig)
+endforeach()
