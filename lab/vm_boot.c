@@ -48,7 +48,7 @@ static void on_stopped(void *ctx, const struct pv_machine_stop *stop)
 {
 	struct pv_vm *vm = ctx;
 	vm->powered_off = stop->kind == PV_MACHINE_STOP_POWER_OFF;
-	snprintf(vm->death, sizeof(vm->death), "%s",
+	snprintf(vm->death, sizeof(vm->death), "%.1000s",
 	    vm->powered_off ? "the guest powered off" : stop->text);
 	vm->state = PV_VM_DEAD;
 	pv_agent_drop(vm->agent, vm->death, true);

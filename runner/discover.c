@@ -102,7 +102,8 @@ static void sort_unique(struct pv_discovery *discovery)
 int pv_discovery_walk(struct pv_discovery *discovery, char *const *paths, size_t path_count,
     const struct pv_config *config, const char *filter, struct pv_err *err)
 {
-	static char *const here[] = {"."};
+	static char here_text[] = ".";
+	static char *const here[] = {here_text};
 	*discovery = (struct pv_discovery){0};
 	if (path_count == 0) {
 		paths = config->root_count ? config->roots : here;

@@ -1,0 +1,101 @@
+/*
+ * The DSDT. Theory: what it describes is fixed by vmm/layout.h except for the number of processors. No methods: everything that a guest does with
+ * hardware goes through fixed registers, so the namespace is data only, which every interpreter understands. Hot-plug will add the
+ * first methods (\_GPE and _EJ0).
+ */
+#include "vmm/acpi_dsdt.h"
+
+#include <stdio.h>
+
+#include "vmm/acpi.h"
+#include "vmm/aml.h"
+#include "vmm/layout.h"
+
+/* \_Sx: what to write to SLP_TYP of PM1a and PM1b (7.4.2). */
+static void sleep_state(struct pv_aml *aml, const char *name, uint8_t type)
+{
+	pv_aml_name(aml, name);
+	size_t package = pv_aml_package(aml, 4);
+	pv_aml_integer(aml, type);
+	pv_aml_integer(aml, type);
+	pv_aml_integer(aml, 0);
+	pv_aml_integer(aml, 0);
+	pv_aml_end(aml, package);
+}
+
+/* INTA# of every slot, straight to a GSI (6.2.13). */
+static void interrupt_routing(struct pv_aml *aml)
+{
+	const unsigned first = PV_LAYOUT_SLOT_FIRST_USER;
+	const unsigned last = PV_LAYOUT_SLOT_VSOCK;
+	pv_aml_name(aml, "_PRT");
+	size_t table = pv_aml_package(aml, (uint8_t)(last - first + 1));
+	for (unsigned slot = first; slot <= last; slot++) {
+		size_t entry = pv_aml_package(aml, 4);
+		pv_aml_integer(aml, slot << 16 | 0xffff);
+		pv_aml_integer(aml, 0);
+		pv_aml_integer(aml, 0);
+		pv_aml_integer(aml, PV_LAYOUT_GSI_PCI + slot % PV_LAYOUT_GSI_PCI_COUNT);
+		pv_aml_end(aml, entry);
+	}
+	pv_aml_end(aml, table);
+}
+
+static void host_bridge(struct pv_aml *aml)
+{
+	size_t device = pv_aml_device(aml, "PCI0");
+	pv_aml_name(aml, "_HID");
+	pv_aml_eisa_id(aml, "PNP0A03");
+	pv_aml_name(aml, "_UID");
+	pv_aml_integer(aml, 0);
+	pv_aml_name(aml, "_CRS");
+	size_t resources = pv_aml_resources(aml);
+	/* One bus only: a wider range makes the guest look for bridges on 256. */
+	pv_aml_bus_range(aml, 0, 0);
+	pv_aml_io(aml, PV_LAYOUT_PIO_PCI, 8);
+	pv_aml_io_range(aml, 0, PV_LAYOUT_PIO_PCI - 1);
+	pv_aml_io_range(aml, PV_LAYOUT_PIO_PCI + 8, 0xffff);
+	pv_aml_memory_range(aml, (uint32_t)PV_LAYOUT_PCI_MMIO, (uint32_t)(PV_LAYOUT_PCI_MMIO_END - 1));
+	pv_aml_end_resources(aml, resources);
+	interrupt_routing(aml);
+	pv_aml_end(aml, device);
+}
+
+/* A device of the ISA bus with some ports and an interrupt. */
+static void isa_device(struct pv_aml *aml, const char *name, const char *id, uint16_t port, uint8_t ports, unsigned irq)
+{
+	size_t device = pv_aml_device(aml, name);
+	pv_aml_name(aml, "_HID");
+	pv_aml_eisa_id(aml, id);
+	pv_aml_name(aml, "_CRS");
+	size_t resources = pv_aml_resources(aml);
+	pv_aml_io(aml, port, ports);
+	pv_aml_irq(aml, irq);
+	pv_aml_end_resources(aml, resources);
+	pv_aml_end(aml, device);
+}
+
+static void processor(struct pv_aml *aml, unsigned index)
+{
+	char name[8];
+	snprintf(name, sizeof(name), "C%03X", index & 0xfff);
+	size_t device = pv_aml_device(aml, name);
+	pv_aml_name(aml, "_HID");
+	pv_aml_string(aml, "ACPI0007");
+	pv_aml_name(aml, "_UID");
+	pv_aml_integer(aml, index);
+	pv_aml_end(aml, device);
+}
+
+void pv_acpi_dsdt(struct pv_aml *aml, const struct pv_acpi_config *config)
+{
+	sleep_state(aml, "_S3_", PV_LAYOUT_SLEEP_S3);
+	sleep_state(aml, "_S5_", PV_LAYOUT_SLEEP_S5);
+	size_t bus = pv_aml_scope(aml, "_SB_");
+	for (unsigned i = 0; i < config->cpus; i++)
+		processor(aml, i);
+	host_bridge(aml);
+	isa_device(aml, "COM1", "PNP0501", PV_LAYOUT_PIO_SERIAL, 8, PV_LAYOUT_GSI_SERIAL);
+	isa_device(aml, "RTC_", "PNP0B00", PV_LAYOUT_PIO_RTC, 2, PV_LAYOUT_GSI_RTC);
+	pv_aml_end(aml, bus);
+}
