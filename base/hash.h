@@ -1,6 +1,7 @@
 /*
- * Content hashes: BLAKE2b (RFC 7693) with 256 bits, shown as hexadecimal text. For names of cached things and for checksums of state; two
- * contents with the same hash are not expected to exist. The library behind it shows nowhere else.
+ * Content hashes: BLAKE2b (RFC 7693) with 256 bits, shown as hexadecimal text. For names of cached
+ * things and for checksums of state; two contents with the same hash are not expected to exist. The
+ * library behind it shows nowhere else.
  */
 #ifndef PV_BASE_HASH_H
 #define PV_BASE_HASH_H
@@ -22,7 +23,8 @@ void pv_hash_init(struct pv_hash *hash);
 /* Adds bytes; how they are cut into calls does not matter. `data` may be NULL when `len` is 0. */
 void pv_hash_update(struct pv_hash *hash, const void *data, size_t len);
 
-/* Ends it and writes lower-case hexadecimal text. The hash must be begun again before further use. Returns `text`. */
+/* Ends it and writes lower-case hexadecimal text. The hash must be begun again before further use.
+ * Returns `text`. */
 const char *pv_hash_finish(struct pv_hash *hash, char text[PV_HASH_TEXT]);
 
 /* All three in one. Returns `text`. */
