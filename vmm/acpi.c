@@ -1,9 +1,11 @@
 /*
- * ACPI tables (ACPI 6.4, chapter 5). Theory: tables are built in one buffer in the order DSDT, FACS, FADT, MADT, XSDT, each at an address that is known
- * when it is begun, because the buffer goes to a fixed place behind the RSDP; so pointers are written once and never patched.
+ * The tables of vmm/acpi.h (ACPI 6.4, chapter 5). They are built in one buffer in the order DSDT,
+ * FACS, FADT, MADT, XSDT, each at an address that is known when it is begun, because the buffer
+ * goes to a fixed place behind the RSDP; so pointers are written once and never patched.
  *
- * The machine is not "hardware-reduced": stock kernels know fixed registers best. It is in ACPI mode from the start (SMI_CMD is 0), has a fixed
- * power button, and announces neither a keyboard controller nor VGA, whose probing costs half a second.
+ * The machine is not "hardware-reduced": stock kernels know fixed registers best. It is in ACPI
+ * mode from the start (SMI_CMD is 0), has a fixed power button, and announces neither a keyboard
+ * controller nor VGA, whose probing costs half a second.
  */
 #include "vmm/acpi.h"
 
@@ -24,19 +26,21 @@
 #define TABLE_ALIGN 64u
 
 /* FADT flags (5.2.9, table 5.10) and IA-PC boot flags (table 5.11). */
-#define FADT_WBINVD	   (1u << 0)
-#define FADT_PROC_C1	   (1u << 2)
-#define FADT_SLEEP_BUTTON  (1u << 5) /* not a fixed feature */
-#define FADT_RTC_NOT_FIXED (1u << 6)
-#define FADT_TIMER_32_BIT  (1u << 8)
-#define FADT_RESET_REG	   (1u << 10)
-#define BOOT_NO_VGA	   (1u << 2)
+#define FADT_WBINVD	    (1u << 0)
+#define FADT_PROC_C1	    (1u << 2)
+#define FADT_SLEEP_BUTTON   (1u << 5) /* not a fixed feature */
+#define FADT_RTC_NOT_FIXED  (1u << 6)
+#define FADT_TIMER_32_BIT   (1u << 8)
+#define FADT_RESET_REG	    (1u << 10)
+#define BOOT_LEGACY_DEVICES (1u << 0)
+#define BOOT_NO_VGA	    (1u << 2)
+#define BOOT_NO_ASPM	    (1u << 4)
 
-#define CMOS_CENTURY   0x32u
-#define MADT_PCAT      1u
-#define MADT_ENABLED   1u
-#define POLARITY_HIGH  0x1u
-#define TRIGGER_LEVEL  0xcu
+#define CMOS_CENTURY	0x32u
+#define MADT_PCAT	1u
+#define MADT_ENABLED	1u
+#define POLARITY_HIGH	0x1u
+#define TRIGGER_LEVEL	0xcu
 #define SPACE_SYSTEM_IO 1u
 
 struct tables {
@@ -72,7 +76,8 @@ static void align(struct tables *tables)
 }
 
 /* Adds a table: header, then `body`. Returns its address. */
-static uint64_t add_table(struct tables *tables, const char *signature, uint8_t revision, const void *body, size_t len)
+static uint64_t add_table(
+    struct tables *tables, const char *signature, uint8_t revision, const void *body, size_t len)
 {
 	uint8_t header[HEADER_SIZE] = {0};
 	align(tables);
@@ -98,7 +103,8 @@ static uint64_t add_dsdt(struct tables *tables, const struct pv_acpi_config *con
 	pv_acpi_dsdt(&aml, config);
 	if (tables->status == 0)
 		tables->status = aml.status;
-	uint64_t at = tables->status == 0 ? add_table(tables, "DSDT", 2, aml.out.data, aml.out.len) : 0;
+	uint64_t at =
+	    tables->status == 0 ? add_table(tables, "DSDT", 2, aml.out.data, aml.out.len) : 0;
 	pv_bytes_finish(&aml.out);
 	return at;
 }
@@ -116,46 +122,54 @@ static uint64_t add_facs(struct tables *tables)
 	return at;
 }
 
-/* A register block: its short and its extended form (5.2.3.2). `wide` 0 = only short. */
-static void fadt_block(uint8_t *fadt, size_t narrow, size_t wide, uint16_t port, uint8_t len)
+/* A register: its place in the FADT in short and in extended form, and what both say (5.2.3.2). */
+struct fadt_register {
+	uint8_t narrow;
+	uint8_t wide;
+	uint8_t length_at;
+	uint8_t length;
+	uint8_t access; /* 1, 2, 3: byte, word, double word */
+	uint16_t port;
+};
+
+static const struct fadt_register fadt_registers[] = {
+    {56, 148, 88, 4, 2, PV_LAYOUT_PIO_PM + PV_LAYOUT_PM_EVENT  },
+    {64, 172, 89, 2, 2, PV_LAYOUT_PIO_PM + PV_LAYOUT_PM_CONTROL},
+    {76, 208, 91, 4, 3, PV_LAYOUT_PIO_PM + PV_LAYOUT_PM_TIMER  },
+    {80, 220, 92, 4, 1, PV_LAYOUT_PIO_PM + PV_LAYOUT_PM_GPE0   },
+};
+
+static void put_register(uint8_t *fadt, const struct fadt_register *reg)
 {
-	pv_put_le32(fadt + narrow, port);
-	if (!wide)
-		return;
-	fadt[wide] = SPACE_SYSTEM_IO;
-	fadt[wide + 1] = (uint8_t)(len * 8);
-	fadt[wide + 3] = len == 4 ? 3 : 2;
-	pv_put_le64(fadt + wide + 4, port);
+	pv_put_le32(fadt + reg->narrow, reg->port);
+	fadt[reg->length_at] = reg->length;
+	fadt[reg->wide] = SPACE_SYSTEM_IO;
+	fadt[reg->wide + 1] = (uint8_t)(reg->length * 8);
+	fadt[reg->wide + 3] = reg->access;
+	pv_put_le64(fadt + reg->wide + 4, reg->port);
 }
 
 /* 5.2.9; offsets are those of the table, with its header. */
 static uint64_t add_fadt(struct tables *tables, uint64_t dsdt, uint64_t facs)
 {
 	uint8_t fadt[FADT_SIZE] = {0};
-	const uint16_t pm = PV_LAYOUT_PIO_PM;
 	pv_put_le32(fadt + 36, (uint32_t)facs);
 	pv_put_le32(fadt + 40, (uint32_t)dsdt);
 	pv_put_le16(fadt + 46, PV_LAYOUT_GSI_SCI);
-	fadt_block(fadt, 56, 148, pm + PV_LAYOUT_PM_EVENT, 4);
-	fadt_block(fadt, 64, 172, pm + PV_LAYOUT_PM_CONTROL, 2);
-	fadt_block(fadt, 76, 208, pm + PV_LAYOUT_PM_TIMER, 4);
-	fadt_block(fadt, 80, 220, pm + PV_LAYOUT_PM_GPE0, 4);
-	fadt[88] = 4; /* lengths of PM1 event, PM1 control, timer, GPE0 */
-	fadt[89] = 2;
-	fadt[91] = 4;
-	fadt[92] = 4;
+	for (size_t i = 0; i < sizeof(fadt_registers) / sizeof(fadt_registers[0]); i++)
+		put_register(fadt, &fadt_registers[i]);
 	pv_put_le16(fadt + 96, 0xfff); /* C2 and C3: worst latency, so none */
 	pv_put_le16(fadt + 98, 0xfff);
 	fadt[108] = CMOS_CENTURY;
-	pv_put_le16(fadt + 109, BOOT_NO_VGA);
-	pv_put_le32(fadt + 112,
-	    FADT_WBINVD | FADT_PROC_C1 | FADT_SLEEP_BUTTON | FADT_RTC_NOT_FIXED | FADT_TIMER_32_BIT | FADT_RESET_REG);
+	pv_put_le16(fadt + 109, BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_ASPM);
+	pv_put_le32(fadt + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_SLEEP_BUTTON |
+				    FADT_RTC_NOT_FIXED | FADT_TIMER_32_BIT | FADT_RESET_REG);
 	fadt[116] = SPACE_SYSTEM_IO;
 	fadt[117] = 8;
 	fadt[119] = 1;
-	pv_put_le64(fadt + 120, pm + PV_LAYOUT_PM_RESET);
+	pv_put_le64(fadt + 120, PV_LAYOUT_PIO_PM + PV_LAYOUT_PM_RESET);
 	fadt[128] = PV_LAYOUT_RESET_VALUE;
-	fadt[131] = 3; /* minor version */
+	fadt[131] = 4; /* minor version */
 	pv_put_le64(fadt + 140, dsdt);
 	memcpy(fadt + 268, "PROVIUM", 7);
 	return add_table(tables, "FACP", 6, fadt + HEADER_SIZE, FADT_SIZE - HEADER_SIZE);
@@ -179,13 +193,15 @@ static uint64_t add_madt(struct tables *tables, unsigned cpus)
 	/* The PIT's interrupt arrives at pin 2; the SCI is level-triggered. */
 	const uint8_t timer[10] = {2, 10, 0, 0, 2};
 	put(&body, timer, sizeof(timer));
-	const uint8_t sci[10] = {2, 10, 0, PV_LAYOUT_GSI_SCI, PV_LAYOUT_GSI_SCI, 0, 0, 0, POLARITY_HIGH | TRIGGER_LEVEL, 0};
+	const uint8_t sci[10] = {2, 10, 0, PV_LAYOUT_GSI_SCI, PV_LAYOUT_GSI_SCI, 0, 0, 0,
+	    POLARITY_HIGH | TRIGGER_LEVEL, 0};
 	put(&body, sci, sizeof(sci));
 	const uint8_t nmi[6] = {4, 6, 0xff, 0, 0, 1};
 	put(&body, nmi, sizeof(nmi));
 	if (tables->status == 0)
 		tables->status = body.status;
-	uint64_t at = tables->status == 0 ? add_table(tables, "APIC", 4, body.out.data, body.out.len) : 0;
+	uint64_t at =
+	    tables->status == 0 ? add_table(tables, "APIC", 4, body.out.data, body.out.len) : 0;
 	pv_bytes_finish(&body.out);
 	return at;
 }
@@ -203,11 +219,15 @@ static void make_rsdp(uint8_t rsdp[RSDP_SIZE], uint64_t xsdt)
 	rsdp[32] = checksum(rsdp, RSDP_SIZE);
 }
 
-int pv_acpi_write(const struct pv_gmem *mem, const struct pv_acpi_config *config, uint64_t *rsdp_at, struct pv_err *err)
+int pv_acpi_write(const struct pv_gmem *mem, const struct pv_acpi_config *config, uint64_t *rsdp_at,
+    struct pv_err *err)
 {
 	struct tables tables = {0};
 	uint8_t rsdp[RSDP_SIZE];
 	uint64_t pointers[2];
+	if (config->cpus < 1 || config->cpus > PV_LAYOUT_CPUS_MAX)
+		return pv_err_set(err, PV_ERR_LIMIT, EINVAL, "%u vCPUs are not between 1 and %u",
+		    config->cpus, PV_LAYOUT_CPUS_MAX);
 	uint64_t dsdt = add_dsdt(&tables, config);
 	uint64_t facs = add_facs(&tables);
 	pointers[0] = add_fadt(&tables, dsdt, facs);
@@ -215,13 +235,15 @@ int pv_acpi_write(const struct pv_gmem *mem, const struct pv_acpi_config *config
 	make_rsdp(rsdp, add_table(&tables, "XSDT", 1, pointers, sizeof(pointers)));
 	int status = tables.status;
 	if (status)
-		pv_err_set(err, PV_ERR_SYSTEM, -status, "out of memory (ACPI tables)");
+		pv_err_nomem(err, "ACPI tables");
 	else if (tables.out.len > PV_LAYOUT_ACPI_END - PV_LAYOUT_ACPI - TABLE_ALIGN)
-		status = pv_err_set(err, PV_ERR_LIMIT, ENOSPC, "the ACPI tables of %u vCPUs need %zu bytes, more than there is room for",
+		status = pv_err_set(err, PV_ERR_LIMIT, ENOSPC,
+		    "the ACPI tables of %u vCPUs need %zu bytes, more than there is room for",
 		    config->cpus, tables.out.len);
 	else if (pv_gmem_write(mem, PV_LAYOUT_ACPI, rsdp, sizeof(rsdp)) ||
 		 pv_gmem_write(mem, address_at(0), tables.out.data, tables.out.len))
-		status = pv_err_set(err, PV_ERR_INTERNAL, EFAULT, "there is no memory for the ACPI tables");
+		status = pv_err_set(
+		    err, PV_ERR_INTERNAL, EFAULT, "there is no memory for the ACPI tables");
 	pv_bytes_finish(&tables.out);
 	*rsdp_at = PV_LAYOUT_ACPI;
 	return status;

@@ -1,7 +1,8 @@
 /*
- * The DSDT. Theory: what it describes is fixed by vmm/layout.h except for the number of processors. No methods: everything that a guest does with
- * hardware goes through fixed registers, so the namespace is data only, which every interpreter understands. Hot-plug will add the
- * first methods (\_GPE and _EJ0).
+ * The body of the DSDT. What it describes is fixed by vmm/layout.h except for the number of
+ * processors. No methods: everything that a guest does with hardware goes through fixed registers,
+ * so the namespace is data only, which every interpreter understands. Hot-plug will add the first
+ * methods (\_GPE and _EJ0).
  */
 #include "vmm/acpi_dsdt.h"
 
@@ -55,14 +56,16 @@ static void host_bridge(struct pv_aml *aml)
 	pv_aml_io(aml, PV_LAYOUT_PIO_PCI, 8);
 	pv_aml_io_range(aml, 0, PV_LAYOUT_PIO_PCI - 1);
 	pv_aml_io_range(aml, PV_LAYOUT_PIO_PCI + 8, 0xffff);
-	pv_aml_memory_range(aml, (uint32_t)PV_LAYOUT_PCI_MMIO, (uint32_t)(PV_LAYOUT_PCI_MMIO_END - 1));
+	pv_aml_memory_range(
+	    aml, (uint32_t)PV_LAYOUT_PCI_MMIO, (uint32_t)(PV_LAYOUT_PCI_MMIO_END - 1));
 	pv_aml_end_resources(aml, resources);
 	interrupt_routing(aml);
 	pv_aml_end(aml, device);
 }
 
 /* A device of the ISA bus with some ports and an interrupt. */
-static void isa_device(struct pv_aml *aml, const char *name, const char *id, uint16_t port, uint8_t ports, unsigned irq)
+static void isa_device(struct pv_aml *aml, const char *name, const char *id, uint16_t port,
+    uint8_t ports, unsigned irq)
 {
 	size_t device = pv_aml_device(aml, name);
 	pv_aml_name(aml, "_HID");

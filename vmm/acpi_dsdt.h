@@ -1,5 +1,6 @@
 /*
- * The body of the DSDT: the devices that no bus enumerates, sleep states and interrupt routing. Private to the table builder.
+ * The body of the DSDT: the devices that no bus enumerates, sleep states and interrupt routing.
+ * Private to the table builder.
  */
 #ifndef PV_VMM_ACPI_DSDT_H
 #define PV_VMM_ACPI_DSDT_H

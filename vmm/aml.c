@@ -1,7 +1,8 @@
 /*
- * The AML writer. Theory: objects with a package length are begun with room for a length of three bytes, which is filled in when they end
- * (20.2.4: one lead byte with the number of further ones, and twelve more bits in two of them and four in the lead byte: up to
- * 1 MiB). The shortest form is not required. Pure memory work; called at every boot by the table builder.
+ * The AML writer. Objects with a package length are begun with room for a length of three bytes,
+ * which is filled in when they end (20.2.4: one lead byte with the number of further ones, and
+ * twelve more bits in two of them and four in the lead byte: up to 1 MiB). The shortest form is not
+ * required. Pure memory work; called at every boot by the table builder.
  */
 #include "vmm/aml.h"
 
@@ -140,7 +141,8 @@ static uint32_t hex_digit(char c)
 /* Three letters of five bits and four hexadecimal digits, the first byte first (19.3.4, EISAID). */
 void pv_aml_eisa_id(struct pv_aml *aml, const char *id)
 {
-	uint32_t letters = (uint32_t)(id[0] - '@') << 10 | (uint32_t)(id[1] - '@') << 5 | (uint32_t)(id[2] - '@');
+	uint32_t letters =
+	    (uint32_t)(id[0] - '@') << 10 | (uint32_t)(id[1] - '@') << 5 | (uint32_t)(id[2] - '@');
 	uint8_t bytes[4] = {
 	    (uint8_t)(letters >> 8),
 	    (uint8_t)letters,
@@ -169,7 +171,8 @@ void pv_aml_irq(struct pv_aml *aml, unsigned irq)
 }
 
 /* 6.4.3.5: an address space descriptor whose ends are fixed; `size` is the width of its numbers. */
-static void address_space(struct pv_aml *aml, uint8_t type, uint8_t specific, uint64_t first, uint64_t last, size_t size)
+static void address_space(
+    struct pv_aml *aml, uint8_t type, uint8_t specific, uint64_t first, uint64_t last, size_t size)
 {
 	put_byte(aml, size == 2 ? 0x88 : 0x87);
 	put_number(aml, 3 + 5 * size, 2);

@@ -1,5 +1,6 @@
 /*
- * Writing AML, the byte code of ACPI tables (ACPI 6.4, section 20). Only the terms that our DSDT needs.
+ * Writing AML, the byte code of ACPI tables (ACPI 6.4, section 20). Only the terms that our DSDT
+ * needs.
  */
 #ifndef PV_VMM_AML_H
 #define PV_VMM_AML_H
@@ -9,7 +10,8 @@
 
 #include "base/bytes.h"
 
-/* A writer. Zero it; `out` is owned and finished by the caller. The first failure sticks in `status`. */
+/* A writer. Zero it; `out` is owned and finished by the caller. The first failure sticks in
+ * `status`. */
 struct pv_aml {
 	struct pv_bytes out;
 	int status;
@@ -25,7 +27,8 @@ size_t pv_aml_resources(struct pv_aml *aml);
 void pv_aml_end(struct pv_aml *aml, size_t begun);
 void pv_aml_end_resources(struct pv_aml *aml, size_t begun);
 
-/* Name(name, ...): the value follows. Names have four characters; a leading backslash is the root. */
+/* Name(name, ...): the value follows. Names have four characters; a leading backslash is the root.
+ */
 void pv_aml_name(struct pv_aml *aml, const char *name);
 void pv_aml_integer(struct pv_aml *aml, uint64_t value);
 void pv_aml_string(struct pv_aml *aml, const char *text);
