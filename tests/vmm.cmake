@@ -6,3 +6,7 @@ foreach(name vmm_exits vmm_machine)
 	pv_unit_test(${name} provium-vmm Threads::Threads)
 	target_sources(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/payload_guest.c)
 endforeach()
+
+# For bring-up and measurements: `ninja boot_probe`.
+add_executable(boot_probe EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/guest/boot_probe.c)
+target_link_libraries(boot_probe PRIVATE provium-vmm pv_flags pv_sanitize)

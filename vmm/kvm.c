@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "vmm/ram.h"
 #include "vmm/reap.h"
 
 #define DEVICE "/dev/kvm"
@@ -112,7 +113,7 @@ static int ask_cpuid(struct pv_kvm *kvm, struct pv_err *err)
 
 int pv_kvm_open(struct pv_kvm *kvm, struct pv_err *err)
 {
-	*kvm = (struct pv_kvm){.fd = -1};
+	*kvm = (struct pv_kvm){.fd = -1, .ram_pool = -1};
 	do {
 		kvm->fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 	} while (kvm->fd < 0 && errno == EINTR);
@@ -139,6 +140,7 @@ int pv_kvm_open(struct pv_kvm *kvm, struct pv_err *err)
 	code = ask_cpuid(kvm, err);
 	if (code < 0)
 		goto fail;
+	kvm->ram_pool = pv_ram_open_pool();
 	kvm->reaper = pv_reaper_create();
 	if (!kvm->reaper) {
 		code = pv_err_nomem(err, "KVM");
@@ -158,9 +160,11 @@ void pv_kvm_close(struct pv_kvm *kvm)
 	pv_reaper_destroy(kvm->reaper);
 	free(kvm->cpuid);
 	/* A zeroed object was never opened: its 0 is not ours. */
-	if (kvm->vcpu_mmap_size > 0 || kvm->fd > 0)
+	if (kvm->vcpu_mmap_size > 0 || kvm->fd > 0) {
+		pv_fd_close(&kvm->ram_pool);
 		pv_fd_close(&kvm->fd);
-	*kvm = (struct pv_kvm){.fd = -1};
+	}
+	*kvm = (struct pv_kvm){.fd = -1, .ram_pool = -1};
 }
 
 int pv_kvm_require_hardware(const struct pv_kvm *kvm, struct pv_err *err)

@@ -1,5 +1,6 @@
 /*
- * /dev/kvm: opened once per process, checked for what we need, and explained when it is missing or cannot run guests.
+ * /dev/kvm: opened once per process, checked for what we need, and explained when it is missing or
+ * cannot run guests.
  */
 #ifndef PV_VMM_KVM_H
 #define PV_VMM_KVM_H
@@ -21,19 +22,23 @@ struct pv_kvm {
 	int vcpu_mmap_size;
 	unsigned max_vcpus;
 	bool has_immediate_exit;
-	bool has_user_msr;  /* KVM_CAP_X86_USER_SPACE_MSR and MSR filter */
+	bool has_user_msr; /* KVM_CAP_X86_USER_SPACE_MSR and MSR filter */
 	bool has_xsave2;
 	enum pv_kvm_backend backend;
-	struct kvm_cpuid2 *cpuid; /* what KVM_GET_SUPPORTED_CPUID says; asked once, it costs 0.3 ms */
-	struct pv_reaper *reaper;  /* closes what is slow to close in the background */
+	struct kvm_cpuid2
+	    *cpuid; /* what KVM_GET_SUPPORTED_CPUID says; asked once, it costs 0.3 ms */
+	int ram_pool; /* see vmm/ram.h; -1: small pages only */
+	struct pv_reaper *reaper; /* closes what is slow to close in the background */
 };
 
 /*
- * Opens and checks. Errors are one sentence with the fix: absent ("/dev/kvm: not there; load kvm_intel or kvm_amd, ..."), not permitted ("add
- * yourself to the group kvm"), too old, or lacking a named capability. A KVM without hardware virtualization is no error here.
+ * Opens and checks. Errors are one sentence with the fix: absent ("/dev/kvm: not there; load
+ * kvm_intel or kvm_amd, ..."), not permitted ("add yourself to the group kvm"), too old, or lacking
+ * a named capability. A KVM without hardware virtualization is no error here.
  */
 int pv_kvm_open(struct pv_kvm *kvm, struct pv_err *err);
-/* Waits for what destroyed machines left to be closed in the background. NULL and zeroed are fine. */
+/* Waits for what destroyed machines left to be closed in the background. NULL and zeroed are fine.
+ */
 void pv_kvm_close(struct pv_kvm *kvm);
 
 /* Fails with one sentence when guests' kernels cannot run here (PV_KVM_EMULATED). */

@@ -128,7 +128,7 @@ static int copy_config(
 /* Memory, virtual machine, devices and the first instruction. */
 static int assemble(struct pv_machine *machine, struct pv_err *err)
 {
-	int code = pv_ram_init(&machine->ram, machine->memory_bytes, err);
+	int code = pv_ram_init(&machine->ram, machine->kvm->ram_pool, machine->memory_bytes, err);
 	if (code < 0)
 		return code;
 	code = pv_kvm_vm_init(

@@ -1,6 +1,7 @@
 /*
- * Guest RAM: one memfd, mapped into this process and into the guest. A memfd, so that a frozen
- * machine can become a template whose pages its children share (docs/architecture.md, snapshots).
+ * Guest RAM: one file without a name, mapped into this process and into the guest. A file, so that
+ * a frozen machine can become a template whose pages its children share (docs/architecture.md,
+ * snapshots).
  */
 #ifndef PV_VMM_RAM_H
 #define PV_VMM_RAM_H
@@ -15,7 +16,7 @@ struct pv_reap;
 
 /*
  * `mem` has one region below 3 GiB and, for what does not fit, one from 4 GiB on (vmm/layout.h).
- * They follow each other in the memfd and in one mapping at `host`.
+ * They follow each other in the file and in one mapping at `host`.
  */
 struct pv_ram {
 	int fd;
@@ -24,8 +25,18 @@ struct pv_ram {
 	struct pv_gmem mem;
 };
 
-/* Allocates `size` bytes, a multiple of 4 KiB, all zero. Returns 0 or -errno. */
-int pv_ram_init(struct pv_ram *ram, uint64_t size, struct pv_err *err);
+/*
+ * A place for files of huge pages: a tmpfs that is mounted nowhere. Returns its descriptor, or -1
+ * where the host does not allow it (it takes root, or a user namespace with a mount namespace of
+ * its own); RAM is made of small pages then and guests boot more slowly.
+ */
+int pv_ram_open_pool(void);
+
+/*
+ * Allocates `size` bytes, a multiple of 4 KiB, all zero, in `pool` or, when that is -1, in a memfd.
+ * Returns 0 or -errno.
+ */
+int pv_ram_init(struct pv_ram *ram, int pool, uint64_t size, struct pv_err *err);
 
 /* Gives everything back through `reap`, or at once when that is NULL. NULL and zeroed are fine. */
 void pv_ram_finish(struct pv_ram *ram, struct pv_reap *reap);
