@@ -82,7 +82,7 @@ static void own_limit_ends_everything(void **state)
 }
 
 struct bomb {
-	struct lua_rig rig;
+	struct lua_rig rig; /* first: light_fuse casts */
 	struct pv_loop_timer timer;
 	atomic_bool stop;
 };
@@ -94,17 +94,29 @@ static void explode(void *ctx)
 	pv_host_interrupt_locked(&bomb->rig.host, "file timeout exceeded (20ms)");
 }
 
-/* Runs a script in a run that is ended from outside after some milliseconds. */
-static const char *run_with_bomb(struct bomb *bomb, const char *script, int64_t delay_ns)
+#define DELAY 20000000
+
+static void light_fuse(struct lua_rig *rig)
+{
+	struct bomb *bomb = (struct bomb *)rig;
+	pv_loop_lock(rig->host.loop);
+	assert_int_equal(pv_loop_timer_set(
+			     rig->host.loop, &bomb->timer, pv_clock_deadline(DELAY), explode, bomb),
+	    0);
+	pv_loop_unlock(rig->host.loop);
+}
+
+/* Runs a script in a run that is ended from outside, some milliseconds after its first test began,
+ * or after its own begin. */
+static const char *run_with_bomb(struct bomb *bomb, const char *script, bool in_test)
 {
 	*bomb = (struct bomb){0};
 	rig_init(&bomb->rig);
 	bomb->rig.file.stop = &bomb->stop;
-	pv_loop_lock(bomb->rig.host.loop);
-	assert_int_equal(pv_loop_timer_set(bomb->rig.host.loop, &bomb->timer,
-			     pv_clock_deadline(delay_ns), explode, bomb),
-	    0);
-	pv_loop_unlock(bomb->rig.host.loop);
+	if (in_test)
+		bomb->rig.on_started = light_fuse;
+	else
+		light_fuse(&bomb->rig);
 	const char *report = rig_run(&bomb->rig, script);
 	pv_loop_lock(bomb->rig.host.loop);
 	pv_loop_timer_clear(&bomb->timer);
@@ -119,7 +131,7 @@ static void an_interrupt_ends_the_run(void **state)
 		struct pv_bytes script = {0};
 		pv_bytes_printf(&script,
 		    "test('loop', function(t) %s end)\ntest('after', function(t) end)", endless[i]);
-		const char *report = run_with_bomb(&bomb, pv_bytes_text(&script), 20000000);
+		const char *report = run_with_bomb(&bomb, pv_bytes_text(&script), true);
 		if (strstr(report, "failed loop: file timeout exceeded (20ms)") == NULL ||
 		    strstr(report, "after") != NULL ||
 		    bomb.rig.result.status != PV_RUN_INTERRUPTED || bomb.rig.result.not_run != 1)
@@ -135,7 +147,7 @@ static void an_endless_chunk_ends(void **state)
 {
 	struct bomb bomb;
 	const char *report = run_with_bomb(&bomb,
-	    "test('a', print) while true do pcall(function() while true do end end) end", 20000000);
+	    "test('a', print) while true do pcall(function() while true do end end) end", false);
 	assert_non_null(strstr(report, "chunk_error: "));
 	assert_non_null(strstr(report, "stopped by the harness: file timeout exceeded (20ms)"));
 	assert_non_null(
@@ -145,13 +157,13 @@ static void an_endless_chunk_ends(void **state)
 
 static void the_op_that_was_unwound_is_named(void **state)
 {
-	rig_expect("test('a', {timeout = '20ms'}, function(t) provium:vm('v', "
+	rig_expect("test('a', {timeout = '200ms'}, function(t) provium:vm('v', "
 		   "'tiny'):boot():run('wait') end)",
-	    "failed a: test timeout exceeded (20ms): ",
-	    "case.test.lua:1: vm `v`: run: test timeout exceeded (20ms)\n", NULL);
-	rig_expect("test('a', {timeout = '20ms'}, function(t)\n pcall(t.fail, t, 'was wrong')\n "
+	    "failed a: test timeout exceeded (200ms): ",
+	    "case.test.lua:1: vm `v`: run: test timeout exceeded (200ms)\n", NULL);
+	rig_expect("test('a', {timeout = '200ms'}, function(t)\n pcall(t.fail, t, 'was wrong')\n "
 		   "pcall(_provium_sleep, 10)\n end)",
-	    "failed a: test timeout exceeded (20ms)", NULL);
+	    "failed a: test timeout exceeded (200ms)", NULL);
 }
 
 static void limits_have_an_order(void **state)

@@ -23,6 +23,8 @@ static void started(void *ctx, const struct pv_run_test *test)
 {
 	struct lua_rig *rig = ctx;
 	pv_bytes_printf(&rig->report, "started %s\n", test->name);
+	if (rig->on_started != NULL)
+		rig->on_started(rig);
 }
 
 static void logged(void *ctx, const struct pv_run_test *test, const char *text)

@@ -18,7 +18,8 @@ struct lua_rig {
 	struct pv_host host;
 	char dir[64]; /* a fresh directory; the file is DIR/case.test.lua */
 	char path[128];
-	struct pv_run_file file; /* may be changed before rig_run */
+	void (*on_started)(struct lua_rig *rig); /* NULL, or told when a test begins */
+	struct pv_run_file file;		 /* may be changed before rig_run */
 	struct pv_run_result result;
 	struct pv_bytes report;	 /* lines as above */
 	struct pv_bytes console; /* the excerpt of the last failed test */
