@@ -188,14 +188,15 @@ int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err)
 		return status;
 	status = pv_machine_power_button(vm->machine);
 	int64_t deadline = pv_clock_deadline(vm->agent_deadline_ns);
-	while (!status && vm->state == PV_VM_BOOTED && !vm->host->interrupt && !vm->powered_off)
+	/* The agent ends before the machine does, so its loss is no verdict here. */
+	while (!status && !vm->stopped && !vm->host->interrupt)
 		status = pv_loop_wait(vm->host->loop, deadline);
 	if (vm->host->interrupt)
 		status = pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: power_button: %s",
 		    vm->name, vm->host->interrupt);
 	else if (vm->powered_off)
 		status = 0;
-	else if (vm->state != PV_VM_BOOTED)
+	else if (vm->stopped)
 		status = pv_vm_wrong_state(vm, "power_button", err);
 	else
 		status = pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT,

@@ -47,6 +47,7 @@ static void on_rebooted(void *ctx)
 static void on_stopped(void *ctx, const struct pv_machine_stop *stop)
 {
 	struct pv_vm *vm = ctx;
+	vm->stopped = true;
 	vm->powered_off = stop->kind == PV_MACHINE_STOP_POWER_OFF;
 	snprintf(vm->death, sizeof(vm->death), "%.1000s",
 	    vm->powered_off ? "the guest powered off" : stop->text);
@@ -166,6 +167,7 @@ int pv_vm_boot_begin(struct pv_vm *vm, const struct pv_options *options, struct 
 	    vm->boot.has_agent_timeout
 		? vm->boot.agent_timeout_ns
 		: (int64_t)(vm->profile->agent_boot_timeout * (double)PV_CLOCK_SECOND);
+	vm->stopped = vm->powered_off = false;
 	vm->cid = vm->host->next_cid++;
 	if (!status)
 		status = build_machine(vm, err);

@@ -39,7 +39,8 @@ struct pv_vm {
 	struct pv_vsock_conn *conn;
 	struct pv_console_log log;
 	char death[PV_ERR_TEXT_MAX]; /* why the guest died, or empty */
-	bool powered_off;	     /* the guest switched itself off */
+	bool stopped;	  /* the machine of this boot runs no more */
+	bool powered_off; /* because the guest switched itself off */
 };
 
 /* [loop lock] Fails what is in flight with `reason`; the guest goes on. */
