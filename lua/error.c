@@ -21,6 +21,12 @@ int pv_lua_error_raise(lua_State *L, const struct pv_err *err)
 	return lua_error(L);
 }
 
+int pv_lua_error_raise_guest(lua_State *L, const struct pv_vm *vm, struct pv_err *err)
+{
+	pv_err_prefix(err, "vm `%s`", pv_vm_name(vm));
+	return pv_lua_error_raise(L, err);
+}
+
 void pv_lua_error_push_console(lua_State *L, struct pv_vm *vm)
 {
 	struct pv_bytes *tail = pv_lua_buffer_new(L);

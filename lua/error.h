@@ -14,6 +14,10 @@ struct pv_vm;
  * pv_lua_error_raise(...)` reads well. */
 int pv_lua_error_raise(lua_State *L, const struct pv_err *err);
 
+/* The same for an error of the agent client, which does not know whose agent it is: "vm `NAME`: "
+ * comes before. */
+int pv_lua_error_raise_guest(lua_State *L, const struct pv_vm *vm, struct pv_err *err);
+
 /* How much of a failed boot's console goes into the error. */
 #define PV_LUA_ERROR_CONSOLE_MAX (64u << 10)
 

@@ -24,9 +24,8 @@
 
 #define NS_PER_SECOND INT64_C(1000000000)
 
-static struct pv_agent *check_agent(lua_State *L, const char *function, const char *action)
+static struct pv_agent *check_agent(lua_State *L, struct pv_vm *vm, const char *action)
 {
-	struct pv_vm *vm = pv_lua_vm_check(L, function);
 	struct pv_agent *agent = NULL;
 	struct pv_err err = PV_ERR_INIT;
 	if (pv_vm_agent(vm, action, &agent, &err) < 0)
@@ -37,14 +36,14 @@ static struct pv_agent *check_agent(lua_State *L, const char *function, const ch
 /* vm:read_file(path) */
 static int vm_read_file(lua_State *L)
 {
-	pv_lua_vm_check(L, "vm:read_file");
+	struct pv_vm *vm = pv_lua_vm_check(L, "vm:read_file");
 	const char *path = pv_lua_argument_name(L, 2, "vm:read_file", "path");
-	struct pv_agent *agent = check_agent(L, "vm:read_file", "read_file");
+	struct pv_agent *agent = check_agent(L, vm, "read_file");
 	struct pv_bytes *content = pv_lua_buffer_new(L);
 	struct pv_err err = PV_ERR_INIT;
 	if (pv_agent_read_file(agent, path, content, &err) < 0) {
 		pv_bytes_finish(content);
-		return pv_lua_error_raise(L, &err);
+		return pv_lua_error_raise_guest(L, vm, &err);
 	}
 	pv_lua_buffer_push(L, content);
 	return 1;
@@ -54,13 +53,13 @@ static int vm_read_file(lua_State *L)
 static int vm_write_file(lua_State *L)
 {
 	size_t len;
-	pv_lua_vm_check(L, "vm:write_file");
+	struct pv_vm *vm = pv_lua_vm_check(L, "vm:write_file");
 	const char *path = pv_lua_argument_name(L, 2, "vm:write_file", "path");
 	const char *data = pv_lua_argument_data(L, 3, "vm:write_file", "data", &len);
-	struct pv_agent *agent = check_agent(L, "vm:write_file", "write_file");
+	struct pv_agent *agent = check_agent(L, vm, "write_file");
 	struct pv_err err = PV_ERR_INIT;
 	if (pv_agent_write_file(agent, path, data, len, 0644, &err) < 0)
-		return pv_lua_error_raise(L, &err);
+		return pv_lua_error_raise_guest(L, vm, &err);
 	return 0;
 }
 
@@ -89,13 +88,13 @@ static const char *push_host_path(lua_State *L, const char *path)
 static int vm_push_file(lua_State *L)
 {
 	struct stat status;
-	pv_lua_vm_check(L, "vm:push_file");
+	struct pv_vm *vm = pv_lua_vm_check(L, "vm:push_file");
 	const char *host = pv_lua_argument_name(L, 2, "vm:push_file", "host path");
 	const char *guest = pv_lua_argument_name(L, 3, "vm:push_file", "guest path");
 	if (pv_lua_argument_table(L, 4, "vm:push_file", "opts"))
 		pv_lua_argument_flag(
 		    L, 4, "auto_dep", true, "vm:push_file"); /* for the scanner of fixture keys */
-	struct pv_agent *agent = check_agent(L, "vm:push_file", "push_file");
+	struct pv_agent *agent = check_agent(L, vm, "push_file");
 	const char *path = push_host_path(L, host);
 	struct pv_bytes *content = pv_lua_buffer_new(L);
 	struct pv_err err = PV_ERR_INIT;
@@ -107,19 +106,19 @@ static int vm_push_file(lua_State *L)
 	unsigned mode = stat(path, &status) == 0 ? status.st_mode & 0777 : 0644;
 	int sent = pv_agent_write_file(agent, guest, content->data, content->len, mode, &err);
 	pv_bytes_finish(content);
-	return sent < 0 ? pv_lua_error_raise(L, &err) : 0;
+	return sent < 0 ? pv_lua_error_raise_guest(L, vm, &err) : 0;
 }
 
 /* vm:stat(path) */
 static int vm_stat(lua_State *L)
 {
-	pv_lua_vm_check(L, "vm:stat");
+	struct pv_vm *vm = pv_lua_vm_check(L, "vm:stat");
 	const char *path = pv_lua_argument_name(L, 2, "vm:stat", "path");
-	struct pv_agent *agent = check_agent(L, "vm:stat", "stat");
+	struct pv_agent *agent = check_agent(L, vm, "stat");
 	struct pv_agent_stat stat_result = {0};
 	struct pv_err err = PV_ERR_INIT;
 	if (pv_agent_stat(agent, path, true, &stat_result, &err) < 0)
-		return pv_lua_error_raise(L, &err);
+		return pv_lua_error_raise_guest(L, vm, &err);
 	lua_createtable(L, 0, 5);
 	lua_pushinteger(L, (lua_Integer)stat_result.size);
 	lua_setfield(L, -2, "size");

@@ -25,7 +25,6 @@ struct file {
 
 struct pv_agent {
 	struct pv_host *host;
-	const char *vm_name;
 	struct file *files;
 	size_t file_count;
 };
@@ -91,7 +90,6 @@ int pv_vm_create(struct pv_vm **out, struct pv_host *host, const char *name,
 	fake->vm =
 	    (struct pv_vm){.references = 1, .host = host, .name = strdup(name), .profile = profile};
 	fake->agent.host = host;
-	fake->agent.vm_name = fake->vm.name;
 	if (options != NULL && pv_options_merge(&fake->vm.created_with, options, err) < 0)
 		return -ENOMEM;
 	fake_lab_vms++;
@@ -346,10 +344,9 @@ static int wait_for_end(struct pv_agent *agent, int64_t timeout_ns, struct pv_er
 	pv_loop_lock(agent->host->loop);
 	while (agent->host->interrupt == NULL && pv_loop_wait(agent->host->loop, deadline) == 0)
 		;
-	int status = agent->host->interrupt == NULL
-			 ? 0
-			 : pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: run: %s",
-			       agent->vm_name, agent->host->interrupt);
+	int status = agent->host->interrupt == NULL ? 0
+						    : pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED,
+							  "run: %s", agent->host->interrupt);
 	pv_loop_unlock(agent->host->loop);
 	return status;
 }
@@ -360,8 +357,8 @@ int pv_agent_exec(struct pv_agent *agent, const struct pv_agent_exec *exec,
 	const char *text =
 	    exec->argc == 3 && strcmp(exec->argv[0], "/bin/sh") == 0 ? exec->argv[2] : "";
 	if (strcmp(exec->argv[0], "missing") == 0)
-		return pv_err_set(err, PV_ERR_GUEST, ENOENT,
-		    "vm `%s`: run `missing`: No such file or directory", agent->vm_name);
+		return pv_err_set(
+		    err, PV_ERR_GUEST, ENOENT, "run `missing`: No such file or directory");
 	if (strcmp(text, "wait") == 0) {
 		result->kind = PV_AGENT_TIMED_OUT;
 		pv_bytes_printf(&result->out, "so far");
@@ -392,8 +389,8 @@ int pv_agent_read_file(
 {
 	const struct file *file = find_file(agent, path);
 	if (file == NULL)
-		return pv_err_set(err, PV_ERR_GUEST, ENOENT,
-		    "vm `%s`: read_file `%s`: No such file or directory", agent->vm_name, path);
+		return pv_err_set(
+		    err, PV_ERR_GUEST, ENOENT, "read_file `%s`: No such file or directory", path);
 	return pv_bytes_append(out, file->content.data, file->content.len);
 }
 
@@ -416,8 +413,8 @@ int pv_agent_stat(struct pv_agent *agent, const char *path, bool follow_symlinks
 {
 	const struct file *file = find_file(agent, path);
 	if (file == NULL)
-		return pv_err_set(err, PV_ERR_GUEST, ENOENT,
-		    "vm `%s`: stat `%s`: No such file or directory", agent->vm_name, path);
+		return pv_err_set(
+		    err, PV_ERR_GUEST, ENOENT, "stat `%s`: No such file or directory", path);
 	*out = (struct pv_agent_stat){.size = file->content.len,
 	    .mtime_ns = INT64_C(1500000000250000000),
 	    .perm = file->mode,

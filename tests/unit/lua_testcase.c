@@ -110,18 +110,19 @@ static void running_out_of_memory_is_an_error(void **state)
 
 static void a_state_that_does_not_fit_is_a_chunk_error(void **state)
 {
-	/* Every size, so that memory ends in each step of the start. */
-	for (size_t limit = 1; limit < 60000; limit += 500) {
-		struct lua_rig rig;
-		rig_init(&rig);
+	/* Many sizes, so that memory ends in each step of the start and of a test. */
+	struct lua_rig rig;
+	rig_init(&rig);
+	for (size_t limit = 1; limit < 80000; limit += 97) {
 		rig.file.memory_limit = limit;
-		rig_run(&rig, "test('a', {spec = {'x', 'y'}}, function(t) t:assert(true) local v = "
-			      "provium:vm('v', 'tiny') end)");
+		rig_run(&rig, "test('a', {spec = {'x', 'y'}}, function(t) t:assert(true) "
+			      "local v = provium:vm('v', 'tiny') end)");
 		assert_true(rig.result.status == PV_RUN_CRASHED ||
 			    rig.result.status == PV_RUN_FAILED ||
 			    rig.result.status == PV_RUN_PASSED);
-		rig_finish(&rig);
 	}
+	assert_int_equal(rig.result.status, PV_RUN_PASSED);
+	rig_finish(&rig);
 }
 
 static void chunk_errors_run_no_test(void **state)
