@@ -9,5 +9,6 @@ pv_unit_test(base_bus pv_base)
 pv_unit_test(base_pack pv_base)
 pv_unit_test(base_frame pv_base)
 pv_unit_test(base_units pv_base)
+pv_unit_test(base_hash pv_base)
 
 pv_fuzz_target(frame pv_base)

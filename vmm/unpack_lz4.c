@@ -43,7 +43,9 @@ int pv_unpack_lz4_legacy(
 {
 	const uint8_t *at = data;
 	const size_t start = out->len;
-	if (len < 4 || pv_le32(at) != LEGACY_MAGIC)
+	if (len < 4)
+		return cut_short(err);
+	if (pv_le32(at) != LEGACY_MAGIC)
 		return pv_err_set(err, PV_ERR_INPUT, EBADMSG, "this is not legacy lz4 data");
 	at += 4;
 	len -= 4;
