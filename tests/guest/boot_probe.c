@@ -60,6 +60,7 @@ struct probe {
 	/* Under the loop lock. */
 	char console[CONSOLE_TAIL];
 	size_t console_len;
+	size_t shown;
 	bool has_output;
 	bool stopped;
 	struct pv_machine_stop stop;
@@ -71,20 +72,33 @@ static void note(const struct probe *probe, const char *what)
 	    what);
 }
 
+/* [locked] Passes on what was not shown yet; by lines, since a write a byte would be what is
+ * measured. */
+static void show(struct probe *probe)
+{
+	if (!probe->quiet)
+		pv_fd_write_all(STDOUT_FILENO, probe->console + probe->shown,
+		    probe->console_len - probe->shown);
+	probe->shown = probe->console_len;
+}
+
 static void on_console(void *ctx, const void *data, size_t len)
 {
 	struct probe *probe = ctx;
 	if (!probe->has_output)
 		note(probe, "first console output");
 	probe->has_output = true;
-	if (!probe->quiet)
-		pv_fd_write_all(STDOUT_FILENO, data, len);
-	if (probe->console_len + len > CONSOLE_TAIL)
+	if (probe->console_len + len > CONSOLE_TAIL) {
+		show(probe);
 		probe->console_len = 0;
+		probe->shown = 0;
+	}
 	if (len > CONSOLE_TAIL)
 		len = CONSOLE_TAIL;
 	memcpy(probe->console + probe->console_len, data, len);
 	probe->console_len += len;
+	if (memchr(data, '\n', len))
+		show(probe);
 	if (memchr(data, '\n', len) || memchr(data, '?', len))
 		pv_loop_wake(probe->loop);
 }
