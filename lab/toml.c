@@ -82,6 +82,11 @@ const char *pv_toml_type_name(enum pv_toml_type type)
 static int add_member(
     struct pv_toml_scan *scan, struct pv_toml_value *table, char *key, struct pv_toml_value *value)
 {
+	if (table->u.table.count == PV_TOML_MEMBERS_MAX) {
+		free(key);
+		pv_toml_destroy(value);
+		return pv_toml_error(scan, "a table of more than %d keys", PV_TOML_MEMBERS_MAX);
+	}
 	struct pv_toml_member *grown = key && value ? reallocarray(table->u.table.members,
 							  table->u.table.count + 1, sizeof(*grown))
 						    : NULL;

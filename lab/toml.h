@@ -11,9 +11,13 @@
 
 struct pv_err;
 
-/* Nesting of arrays and inline tables, and the size of a document. */
-#define PV_TOML_DEPTH_MAX 64
-#define PV_TOML_SIZE_MAX  (4u << 20)
+/*
+ * Nesting of arrays and inline tables, keys of one table (they are looked up one by one), and the
+ * size of a document.
+ */
+#define PV_TOML_DEPTH_MAX   64
+#define PV_TOML_MEMBERS_MAX 8192
+#define PV_TOML_SIZE_MAX    (4u << 20)
 
 enum pv_toml_type {
 	PV_TOML_STRING,

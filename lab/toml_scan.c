@@ -205,9 +205,9 @@ int pv_toml_scan_string(struct pv_toml_scan *scan, bool multiline, struct pv_byt
 		if (c == '\\' && quote == '"') {
 			status = scan_escape(scan, triple, out);
 		} else {
-			size_t len = line_end ? line_end : 1;
-			status = pv_bytes_append(out, scan->text + scan->at, len);
-			scan->at += len;
+			/* CR LF is one newline of the content, as other readers have it. */
+			status = pv_bytes_append(out, line_end ? "\n" : scan->text + scan->at, 1);
+			scan->at += line_end ? line_end : 1;
 		}
 		if (status)
 			return status;
@@ -284,7 +284,7 @@ static int scan_float(
 	}
 	value->type = PV_TOML_FLOAT;
 	value->u.number = strtod(digits, NULL);
-	return 0;
+	return isfinite(value->u.number) ? 0 : pv_toml_error(scan, "the number is too large");
 }
 
 static int scan_number(struct pv_toml_scan *scan, struct pv_toml_value *value)
@@ -341,7 +341,7 @@ static size_t time_length(const struct pv_toml_scan *scan, size_t at)
 {
 	if (date_part(scan, at, 2, 0, 23) < 0 || pv_toml_peek(scan, at + 2) != ':' ||
 	    date_part(scan, at + 3, 2, 0, 59) < 0 || pv_toml_peek(scan, at + 5) != ':' ||
-	    date_part(scan, at + 6, 2, 0, 60) < 0)
+	    date_part(scan, at + 6, 2, 0, 59) < 0)
 		return 0;
 	size_t len = 8;
 	if (pv_toml_peek(scan, at + len) == '.' && date_part(scan, at + len + 1, 1, 0, 9) >= 0) {
@@ -367,7 +367,7 @@ static size_t offset_length(const struct pv_toml_scan *scan, size_t at)
 static long datetime_length(const struct pv_toml_scan *scan)
 {
 	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	if (pv_toml_peek(scan, 2) == ':') {
+	if (date_part(scan, 0, 2, 0, 99) >= 0 && pv_toml_peek(scan, 2) == ':') {
 		size_t len = time_length(scan, 0);
 		return len ? (long)len : -1;
 	}

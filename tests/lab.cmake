@@ -1,0 +1,13 @@
+# The domain: what users write (provium.toml, options), what guests say (console), what goes into a guest (archives, images).
+foreach(name toml)
+	pv_unit_test(lab_${name} pv_lab)
+endforeach()
+
+# toml++ is the oracle of our TOML reader, over a folder of documents whose names say which of them are good.
+add_executable(unit_lab_toml_oracle ${CMAKE_SOURCE_DIR}/tests/unit/lab_toml_oracle.cpp)
+target_link_libraries(unit_lab_toml_oracle PRIVATE pv_lab PkgConfig::CMOCKA pv_flags pv_sanitize)
+target_compile_definitions(unit_lab_toml_oracle PRIVATE PV_TOML_CORPUS="${CMAKE_SOURCE_DIR}/tests/unit/toml")
+set_target_properties(unit_lab_toml_oracle PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+add_test(NAME unit/lab_toml_oracle COMMAND unit_lab_toml_oracle)
+set_tests_properties(unit/lab_toml_oracle PROPERTIES LABELS unit TIMEOUT 120)
+
