@@ -207,6 +207,22 @@ static int take_cache_size(
 	return 0;
 }
 
+/* `~/` is the home folder: the value stands in a file, where no shell sees it. */
+static int take_cache_dir(struct pv_config *config, const struct pv_toml_value *value,
+    const char *dir, struct pv_err *err)
+{
+	const char *home = getenv("HOME");
+	char *folder = NULL;
+	int status = pv_config_take_string("[provium] ", "cache_dir", value, &folder, err);
+	if (status)
+		return status;
+	config->cache_dir = strncmp(folder, "~/", 2) == 0 && home && *home
+				? pv_config_format("%s/%s", home, folder + 2)
+				: pv_config_resolve(dir, folder);
+	free(folder);
+	return config->cache_dir ? 0 : pv_err_nomem(err, "configuration");
+}
+
 static int take_provium(struct pv_config *config, const struct pv_toml_value *table,
     const char *dir, struct pv_err *err)
 {
@@ -218,8 +234,7 @@ static int take_provium(struct pv_config *config, const struct pv_toml_value *ta
 		if (strcmp(member->key, "roots") == 0)
 			status = take_roots(config, member->value, dir, err);
 		else if (strcmp(member->key, "cache_dir") == 0)
-			status = pv_config_take_string(
-			    "[provium] ", "cache_dir", member->value, &config->cache_dir, err);
+			status = take_cache_dir(config, member->value, dir, err);
 		else if (strcmp(member->key, "cache_max_size") == 0)
 			status = take_cache_size(config, member->value, err);
 		else
@@ -250,7 +265,7 @@ static int interpret(
 			pv_config_warn(
 			    config, "%s `%s` is ignored", "unknown section", member->key);
 	}
-	if (config->profile_count)
+	if (!status && config->profile_count)
 		qsort(config->profiles, config->profile_count, sizeof(config->profiles[0]),
 		    compare_profiles);
 	return status;
@@ -260,8 +275,6 @@ static int fill_defaults(struct pv_config *config, struct pv_err *err)
 {
 	if (!config->cache_dir)
 		config->cache_dir = fixture_folder();
-	if (!config->cache_max_size)
-		config->cache_max_size = CACHE_MAX_SIZE_DEFAULT;
 	return config->cache_dir ? 0 : pv_err_nomem(err, "configuration");
 }
 
@@ -269,7 +282,8 @@ int pv_config_parse(struct pv_config *config, const char *text, size_t len, cons
     const char *name, struct pv_err *err)
 {
 	struct pv_toml_value *root = NULL;
-	*config = (struct pv_config){.path = strdup(name)};
+	*config =
+	    (struct pv_config){.path = strdup(name), .cache_max_size = CACHE_MAX_SIZE_DEFAULT};
 	if (!config->path)
 		return pv_err_nomem(err, "configuration");
 	int status = pv_toml_parse(&root, text, len, err);
@@ -292,7 +306,7 @@ int pv_config_load(struct pv_config *config, const char *path, bool required, st
 {
 	struct pv_bytes text = {0};
 	struct stat st;
-	*config = (struct pv_config){0};
+	*config = (struct pv_config){.cache_max_size = CACHE_MAX_SIZE_DEFAULT};
 	if (!required && stat(path, &st) < 0 && errno == ENOENT)
 		return fill_defaults(config, err);
 	int status = pv_fd_slurp("config", path, PV_TOML_SIZE_MAX, &text, err);
