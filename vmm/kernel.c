@@ -425,5 +425,9 @@ int pv_kernel_load(const struct pv_kernel *kernel, const struct pv_gmem *mem, st
 		if (segment->file_size > 0)
 			memcpy(to, kernel->image + segment->file_offset, segment->file_size);
 	}
+	/* The guest has its copy; a cached kernel's mapping need not stay in this process' memory. */
+	const struct pv_kernel_image *image = (const struct pv_kernel_image *)kernel;
+	if (image->mapping)
+		madvise(image->mapping, image->mapping_size, MADV_DONTNEED);
 	return 0;
 }
