@@ -1,6 +1,9 @@
 # The domain: what users write (provium.toml, options), what guests say (console), what goes into a guest (archives, images).
-foreach(name toml)
+foreach(name toml config cmdline options console_log cpio)
 	pv_unit_test(lab_${name} pv_lab)
+endforeach()
+foreach(name cpio)
+	target_link_libraries(unit_lab_${name} PRIVATE PkgConfig::ARCHIVE)
 endforeach()
 
 # toml++ is the oracle of our TOML reader, over a folder of documents whose names say which of them are good.
