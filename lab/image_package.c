@@ -186,8 +186,12 @@ static int read_package(struct reader *reader, const char *path, struct pv_err *
 	struct archive_entry *entry;
 	if (archive_read_support_format_ar(reader->outer) != ARCHIVE_OK)
 		return broken(reader->outer, err);
+	/* Where the file cannot be read, that is the error, and not what it holds. */
+	if (access(path, R_OK) < 0)
+		return pv_err_system(err, errno, "cannot read it");
 	if (archive_read_open_filename(reader->outer, path, STEP) != ARCHIVE_OK)
-		return broken(reader->outer, err);
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "this is no Debian package (%s)",
+		    archive_error_string(reader->outer));
 	for (int got; (got = archive_read_next_header(reader->outer, &entry)) != ARCHIVE_EOF;) {
 		if (got != ARCHIVE_OK && got != ARCHIVE_WARN)
 			return pv_err_set(err, PV_ERR_INPUT, EINVAL,

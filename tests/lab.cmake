@@ -1,9 +1,12 @@
 # The domain: what users write (provium.toml, options), what guests say (console), what goes into a guest (archives, images).
-foreach(name toml config cmdline options console_log cpio)
+foreach(name toml config cmdline options console_log cpio initramfs image modinfo)
 	pv_unit_test(lab_${name} pv_lab)
 endforeach()
-foreach(name cpio)
+foreach(name cpio initramfs image)
 	target_link_libraries(unit_lab_${name} PRIVATE PkgConfig::ARCHIVE)
+endforeach()
+foreach(name image modinfo)
+	target_sources(unit_lab_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/elf_module.c)
 endforeach()
 
 # toml++ is the oracle of our TOML reader, over a folder of documents whose names say which of them are good.
