@@ -36,7 +36,7 @@
 #define INITRD_MAX (UINT64_C(4) << 30)
 
 /* Names in an archive have no leading slash. */
-static const char *const agent_path = PV_CMDLINE_AGENT_PATH + 1;
+static const char *const agent_path = &PV_CMDLINE_AGENT_PATH[1];
 
 static int write_directories(
     int fd, const struct pv_profile *profile, const struct pv_options *options, struct pv_err *err)
@@ -57,7 +57,8 @@ static int write_directories(
 /* Copies a file behind what is there and pads to four bytes. */
 static int write_file(int fd, const char *what, const char *path, struct pv_err *err)
 {
-	int in = open(path, O_RDONLY | O_CLOEXEC);
+	/* O_NONBLOCK: a FIFO at the path must not hang us. */
+	int in = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (in < 0)
 		return pv_err_system(err, errno, "%s `%s`: cannot open it", what, path);
 	struct stat st;
