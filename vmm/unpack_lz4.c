@@ -21,10 +21,12 @@
 /* Unpacks one block. Returns 0 or -errno. */
 static int unpack_block(const uint8_t *block, size_t size, struct pv_bytes *out, struct pv_err *err)
 {
-	if (pv_bytes_reserve(out, BLOCK_MAX) < 0)
+	/* No byte of lz4 becomes more than 255. */
+	const size_t most = size < BLOCK_MAX / 255 ? (size + 1) * 255 : BLOCK_MAX;
+	if (pv_bytes_reserve(out, most) < 0)
 		return pv_err_nomem(err, "unpacked data");
 	int got = LZ4_decompress_safe(
-	    (const char *)block, (char *)out->data + out->len, (int)size, (int)BLOCK_MAX);
+	    (const char *)block, (char *)out->data + out->len, (int)size, (int)most);
 	if (got < 0)
 		return pv_err_set(
 		    err, PV_ERR_INPUT, EBADMSG, "the lz4 data is damaged; get the file again");
