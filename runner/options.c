@@ -184,10 +184,12 @@ int pv_runner_options_parse(
 			    "%s needs a value; `provium --help` shows which",
 			    argv[skip + optind - 1]);
 		const struct option_row *row = find_row(code);
+		/* In a cluster of letters, optind does not tell which. */
+		const char letter[] = {'-', (char)optopt, '\0'};
 		if (!row)
 			return pv_err_set(err, PV_ERR_INPUT, EINVAL,
 			    "unknown option `%s`; `provium --help` lists them",
-			    argv[skip + optind - 1]);
+			    optopt > 0 && optopt < 256 ? letter : argv[skip + optind - 1]);
 		int status = row->apply(options, optarg, err);
 		if (status)
 			return status;

@@ -9,6 +9,7 @@ pv_unit_test(base_bus pv_base)
 pv_unit_test(base_pack pv_base)
 pv_unit_test(base_frame pv_base)
 pv_unit_test(base_units pv_base)
+pv_unit_test(base_json pv_base)
 pv_unit_test(base_hash pv_base)
 
 pv_fuzz_target(frame pv_base)
