@@ -177,7 +177,7 @@ int pv_runner_options_parse(
 	char shorts[2 * ROWS + 2];
 	fill_getopt(longs, shorts);
 	opterr = 0;
-	optind = 1;
+	optind = 0; /* glibc: forget an earlier scan altogether */
 	for (int code; (code = getopt_long(argc - skip, argv + skip, shorts, longs, NULL)) != -1;) {
 		if (code == ':')
 			return pv_err_set(err, PV_ERR_INPUT, EINVAL,
