@@ -29,8 +29,8 @@
 #define LARGE_PAGE   UINT64_C(0x200000)
 #define MAPPED_GIB   4u
 
-#define RNG_SEED_MAX (4096u - SETUP_DATA_HEADER) /* up to the end of PV_LAYOUT_SETUP_DATA's page \
-						  */
+/* Up to the end of the page at PV_LAYOUT_SETUP_DATA. */
+#define RNG_SEED_MAX (4096u - SETUP_DATA_HEADER)
 
 /* The highest address of an initrd, for kernels whose header does not say. */
 #define INITRD_MAX_DEFAULT UINT64_C(0x7fffffff)

@@ -22,7 +22,7 @@ struct pv_kernel_segment {
 	uint64_t memory_size;
 };
 
-/* The image is a read-only private mapping of the (cached) vmlinux; segments were checked against it. */
+/* The image is a read-only private mapping of the cached vmlinux, or in memory where there is no cache; segments were checked against it. */
 struct pv_kernel {
 	const uint8_t *image;
 	size_t image_size;
