@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/guest/boot.h"
@@ -29,11 +30,16 @@ struct role {
 	int fd;	     /* a socket to serve, or -1 */
 };
 
-/* Whoever started us may have ignored signals, and programs would inherit that. */
+/*
+ * Whoever started us may have ignored signals, and programs would inherit that. The kernel is asked
+ * directly, because the C library refuses to touch the two that it uses itself.
+ */
 static void reset_signals(void)
 {
+	static const unsigned long
+	    by_default[4]; /* struct sigaction of the kernel: handler, flags, restorer, mask */
 	for (int number = 1; number < NSIG; number++)
-		signal(number, SIG_DFL);
+		syscall(SYS_rt_sigaction, number, by_default, NULL, sizeof(unsigned long));
 }
 
 static int serve(const struct role *role)
