@@ -7,6 +7,17 @@ foreach(name vmm_exits vmm_machine)
 	target_sources(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/payload_guest.c)
 endforeach()
 
+# What is loaded: pure memory work. Kernels to load are made, and compressed, by the tests.
+function(pv_kernel_test name)
+	pv_unit_test(${name} pv_vmm_boot zstd lz4 lzma z bz2)
+	target_sources(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/kernel_files.c)
+endfunction()
+foreach(name vmm_unpack vmm_elf vmm_kernel vmm_kernel_file vmm_boot)
+	pv_kernel_test(${name})
+endforeach()
+pv_unit_test(vmm_acpi pv_vmm_boot)
+pv_fuzz_target(kernel pv_vmm_boot)
+
 # For bring-up and measurements: `ninja boot_probe`.
 add_executable(boot_probe EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/guest/boot_probe.c)
 target_link_libraries(boot_probe PRIVATE provium-vmm pv_flags pv_sanitize)
