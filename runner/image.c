@@ -154,9 +154,9 @@ static int fail(const struct pv_err *err)
 void pv_runner_image_show(
     const struct pv_image_options *options, const struct pv_image_result *result)
 {
-	printf("guest `%s`%s%s%s: kernel %s, %zu modules loaded at boot, %zu more for modprobe\n",
+	printf("guest `%s`%s%s: kernel %s, %zu modules loaded at boot, %zu more for modprobe\n",
 	    options->name, result->unchanged ? " is up to date in " : " written to ",
-	    options->out_dir, "", *result->release ? result->release : "of unknown release",
+	    options->out_dir, *result->release ? result->release : "of unknown release",
 	    result->modules_loaded, result->modules_included);
 	if (*result->missing)
 		printf("  the kernel lacks: %s\n", result->missing);
@@ -165,9 +165,11 @@ void pv_runner_image_show(
 	printf("  %s\n  %s\n  %s\n", result->kernel, result->initrd, result->profile);
 }
 
-void pv_runner_image_help_options(void)
+void pv_runner_image_help_options(bool with_out)
 {
 	for (enum option option = 0; option < OPTION_COUNT; option++) {
+		if (option == OPTION_OUT && !with_out)
+			continue;
 		char left[32];
 		snprintf(left, sizeof(left), "%s%s%s", table[option].name,
 		    table[option].argument ? " " : "",
@@ -185,7 +187,7 @@ static void help(void)
 	      "usage: provium image build (--deb FILE | --kernel FILE [--modules DIR] | --running) "
 	      "[OPTIONS]\n\n",
 	    stdout);
-	pv_runner_image_help_options();
+	pv_runner_image_help_options(true);
 	fputs("\nProfiles are found when provium.toml says so:\n\n  [profiles]\n  from_dir = "
 	      "\".provium\"\n",
 	    stdout);
@@ -194,11 +196,14 @@ static void help(void)
 /* The folder that from_dir must name for this guest to be found. */
 static void show_next(const char *out_dir)
 {
-	const char *slash = strrchr(out_dir, '/');
-	int len = slash && slash != out_dir ? (int)(slash - out_dir) : slash ? 1 : 1;
-	printf("next: put `[profiles] from_dir = \"%.*s\"` into provium.toml, or run `provium "
-	       "init`; then `provium tests/`\n",
-	    len, slash ? out_dir : ".");
+	size_t len = strlen(out_dir);
+	while (len > 1 && out_dir[len - 1] == '/')
+		len--;
+	const char *slash = memrchr(out_dir, '/', len);
+	printf(
+	    "next: put `[profiles] from_dir = \"%.*s\"` into provium.toml, or run `provium init`; "
+	    "then `provium tests/`\n",
+	    slash > out_dir ? (int)(slash - out_dir) : 1, slash ? out_dir : ".");
 }
 
 static int build(struct pv_runner_image_words *words)

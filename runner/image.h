@@ -33,8 +33,8 @@ bool pv_runner_image_has_source(const struct pv_runner_image_words *words);
 void pv_runner_image_show(
     const struct pv_image_options *options, const struct pv_image_result *result);
 
-/* Prints the lines of the help that describe these options. */
-void pv_runner_image_help_options(void);
+/* Prints the lines of the help that describe these options; `with_out`: --out too. */
+void pv_runner_image_help_options(bool with_out);
 
 /* Runs the subcommand with the words behind `image`; prints results and errors. Returns 0, or
  * non-zero after an error. */

@@ -66,7 +66,7 @@ static void help(void)
 	    "[OPTIONS]\n\n"
 	    "Without a kernel given, the one that runs here is taken, or the newest in /boot.\n\n",
 	    stdout);
-	pv_runner_image_help_options();
+	pv_runner_image_help_options(false);
 }
 
 /* Writes a file unless there is one, and says which of the two. */
@@ -143,9 +143,9 @@ static int choose_source(struct pv_runner_image_words *words, char kernel[PATH_S
 	}
 	if (!newest_in_boot(kernel, modules))
 		return pv_err_set(err, PV_ERR_INPUT, ENOENT,
-		    "no kernel for the guest can be read in /boot; give one by --deb FILE "
-		    "(`apt-get download linux-image-cloud-amd64` names the package "
-		    "it needs), --kernel FILE or --running");
+		    "no kernel for the guest can be read in /boot; give a package "
+		    "linux-image-*.deb by --deb, or a "
+		    "file by --kernel");
 	source->kernel = kernel;
 	source->modules = modules;
 	return 0;
@@ -153,20 +153,29 @@ static int choose_source(struct pv_runner_image_words *words, char kernel[PATH_S
 
 /* --- the whole --- */
 
+/* The guest is large, and made again at will. */
+static int write_ignore(const char *folder, struct pv_err *err)
+{
+	char path[2 * PATH_SIZE];
+	struct stat st;
+	snprintf(path, sizeof(path), "%s.provium/.gitignore", folder);
+	return lstat(path, &st) == 0 ? 0 : pv_fd_replace_file(path, "*\n", 2, 0644, err);
+}
+
 static int make_guest(struct pv_runner_image_words *words, const char *folder, struct pv_err *err)
 {
-	char kernel[PATH_SIZE], modules[PATH_SIZE], out_dir[2 * PATH_SIZE], ignore[2 * PATH_SIZE];
+	char kernel[PATH_SIZE], modules[PATH_SIZE], out_dir[2 * PATH_SIZE], profile[3 * PATH_SIZE];
 	struct pv_image_result result;
-	int status = choose_source(words, kernel, modules, err);
-	if (status)
-		return status;
 	snprintf(out_dir, sizeof(out_dir), "%s.provium/%s", folder, words->options.name);
+	snprintf(profile, sizeof(profile), "%s/profile.provium.toml", out_dir);
 	words->options.out_dir = out_dir;
-	/* The guest is large, and made again at will. */
-	snprintf(ignore, sizeof(ignore), "%s.provium/.gitignore", folder);
-	struct stat st;
-	if (lstat(ignore, &st) < 0)
-		status = pv_fd_replace_file(ignore, "*\n", 2, 0644, err);
+	if (!pv_runner_image_has_source(words) && access(profile, F_OK) == 0) {
+		printf("kept %s (it is there already)\n", profile);
+		return 0;
+	}
+	int status = choose_source(words, kernel, modules, err);
+	if (!status)
+		status = write_ignore(folder, err);
 	if (!status)
 		status = pv_image_build(&words->options, &result, err);
 	if (status)
