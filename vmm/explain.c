@@ -78,7 +78,8 @@ static const char *mode_of(const struct kvm_sregs *sregs)
 	return sregs->cs.db ? "32-bit protected mode" : "16-bit protected mode";
 }
 
-static void say_registers(struct text *text, int fd, const struct pv_gmem *mem)
+static void say_registers(
+    struct text *text, int fd, const struct kvm_run *run, const struct pv_gmem *mem)
 {
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
@@ -87,6 +88,14 @@ static void say_registers(struct text *text, int fd, const struct pv_gmem *mem)
 		return;
 	}
 	uint8_t code[CODE_BYTES];
+	/* AMD processors lose the state in a shutdown, so KVM resets the vCPU before it reports it.
+	 */
+	if (run->exit_reason == KVM_EXIT_SHUTDOWN && sregs.cs.base == 0xffff0000 &&
+	    regs.rip == 0xfff0) {
+		say(text,
+		    "\nwhere is not known: this processor forgets its registers in a triple fault");
+		return;
+	}
 	uint64_t linear = sregs.cs.l ? regs.rip : sregs.cs.base + regs.rip;
 	unsigned count = read_code(fd, mem, linear, code);
 	say(text, "\nat rip 0x%llx in %s, instruction bytes: ", wide(regs.rip), mode_of(&sregs));
@@ -181,7 +190,7 @@ void pv_explain_exit(
 	if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR || run->exit_reason == KVM_EXIT_FAIL_ENTRY)
 		say_backend(&text, vm->kvm);
 	say_reason(&text, run, vcpu);
-	say_registers(&text, vm->vcpus[vcpu].fd, mem);
+	say_registers(&text, vm->vcpus[vcpu].fd, vm->vcpus[vcpu].run, mem);
 }
 
 void pv_explain_failure(const struct pv_kvm_vm *vm, const struct pv_gmem *mem, unsigned vcpu,
@@ -191,5 +200,5 @@ void pv_explain_failure(const struct pv_kvm_vm *vm, const struct pv_gmem *mem, u
 	out[0] = '\0';
 	say_backend(&text, vm->kvm);
 	say(&text, "vCPU %u cannot run: KVM_RUN failed with `%s`", vcpu, strerrordesc_np(code));
-	say_registers(&text, vm->vcpus[vcpu].fd, mem);
+	say_registers(&text, vm->vcpus[vcpu].fd, vm->vcpus[vcpu].run, mem);
 }

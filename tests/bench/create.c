@@ -1,11 +1,12 @@
 /*
- * create [RUNS] [MIB] [CPUS]: how long it takes from nothing to the first instruction of a machine
- * with all devices.
+ * create [RUNS] [MIB] [CPUS] [PAUSE_MS]: how long it takes from nothing to the first instruction of
+ * a machine with all devices.
  *
  * Measured from pv_machine_create to the return of pv_machine_start, and to the first byte that the
  * guest's first instructions print (which adds their emulation, an exit and the start of a thread).
  * Prints median, minimum and 99th percentile in microseconds, and the same for pv_machine_destroy.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,7 @@ int main(int argc, char **argv)
 	unsigned runs = argc > 1 ? (unsigned)atoi(argv[1]) : RUNS_DEFAULT;
 	unsigned long mib = argc > 2 ? (unsigned long)atol(argv[2]) : 256;
 	unsigned cpus = argc > 3 ? (unsigned)atoi(argv[3]) : 1;
+	int pause_ms = argc > 4 ? atoi(argv[4]) : 0;
 	if (runs < 1 || runs > RUNS_MAX)
 		runs = RUNS_DEFAULT;
 	struct pv_err err = PV_ERR_INIT;
@@ -118,8 +120,10 @@ int main(int argc, char **argv)
 		code = pv_loop_create(&loop, &err);
 	if (code == 0)
 		code = pv_loop_start(loop, &err);
-	for (unsigned i = 0; i < runs && code == 0; i++)
+	for (unsigned i = 0; i < runs && code == 0; i++) {
 		code = measure(&kvm, loop, &config, &figures, i, &err);
+		poll(NULL, 0, pause_ms);
+	}
 	if (code == 0) {
 		printf("%u machines of %lu MiB and %u vCPU, all devices\n", runs, mib, cpus);
 		report("created", figures.created, runs);

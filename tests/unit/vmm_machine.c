@@ -252,6 +252,7 @@ static void test_a_hundred_machines_leave_nothing_behind(void **state)
 	guest_need_kvm(guest);
 	unsigned fds = count_entries("/proc/self/fd");
 	unsigned threads = count_entries("/proc/self/task");
+	unsigned mappings = count_mappings("(deleted)"); /* a sanitizer's own */
 	for (unsigned i = 0; i < 100; i++) {
 		if (i % 2)
 			guest_start(guest, counter, counter_end);
@@ -261,7 +262,7 @@ static void test_a_hundred_machines_leave_nothing_behind(void **state)
 		guest->machine = NULL;
 	}
 	wait_for_quiet(fds, threads);
-	assert_int_equal(count_mappings("(deleted)"), 0);
+	assert_int_equal(count_mappings("(deleted)"), mappings);
 	assert_int_equal(count_mappings("kvm-vcpu"), 0);
 }
 
