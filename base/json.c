@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/utf8.h"
 
 static void put(struct pv_json *json, const char *text, size_t len)
 {
@@ -30,27 +31,6 @@ static void put_word(struct pv_json *json, const char *word)
 	put(json, word, strlen(word));
 }
 
-/* Length of the valid UTF-8 sequence at `s` (RFC 3629: shortest form, no surrogates, up to
- * U+10FFFF), or 0. */
-static size_t utf8_length(const unsigned char *s, size_t left)
-{
-	if (s[0] < 0x80)
-		return 1;
-	size_t len = s[0] >= 0xf0 && s[0] < 0xf5   ? 4
-		     : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-		     : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-						   : 0;
-	if (len == 0 || len > left)
-		return 0;
-	for (size_t i = 1; i < len; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	bool bad = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-		   (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f);
-	return bad ? 0 : len;
-}
-
 static void put_escape(struct pv_json *json, unsigned char c)
 {
 	static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
@@ -67,7 +47,7 @@ static void put_text(struct pv_json *json, const char *text, size_t len)
 	size_t run = 0;
 	put(json, "\"", 1);
 	for (size_t i = 0; i < len;) {
-		size_t valid = utf8_length(s + i, len - i);
+		size_t valid = pv_utf8_length(text + i, len - i);
 		if (valid && s[i] >= 0x20 && s[i] != '"' && s[i] != '\\' && s[i] != 0x7f) {
 			i += valid;
 			continue;

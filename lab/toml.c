@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/utf8.h"
 #include "lab/toml_scan.h"
 
 static int parse_value(struct pv_toml_scan *scan, unsigned depth, struct pv_toml_value **out);
@@ -415,20 +416,9 @@ static int parse_header(
 /* Valid UTF-8 (RFC 3629) is checked once for the whole text, so that the scanner need not. */
 static int check_utf8(struct pv_toml_scan *scan)
 {
-	const unsigned char *s = (const unsigned char *)scan->text;
 	for (scan->at = 0; scan->at < scan->len;) {
-		unsigned char c = s[scan->at];
-		size_t len = c < 0x80		     ? 1
-			     : c >= 0xc2 && c < 0xe0 ? 2
-			     : c >= 0xe0 && c < 0xf0 ? 3
-			     : c >= 0xf0 && c < 0xf5 ? 4
-						     : 0;
-		bool bad = len == 0 || len > scan->len - scan->at;
-		for (size_t i = 1; !bad && i < len; i++)
-			bad = (s[scan->at + i] & 0xc0) != 0x80;
-		unsigned char second = len > 1 && !bad ? s[scan->at + 1] : 0;
-		if (bad || (c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) ||
-		    (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f))
+		size_t len = pv_utf8_length(scan->text + scan->at, scan->len - scan->at);
+		if (len == 0)
 			return pv_toml_error(scan, "not UTF-8 text");
 		scan->at += len;
 	}

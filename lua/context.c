@@ -11,13 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "lua/argument.h"
 #include "lua/buffer.h"
 #include "lua/error.h"
 #include "lua/interrupt.h"
 #include "lua/run.h"
 #include "lua/state.h"
-#include "lua/utf8.h"
 
 #define TYPE_NAME "Test"
 
@@ -204,7 +204,7 @@ static int context_log(lua_State *L)
 		return luaL_error(L, "t:log: the test of this context is over");
 	const char *text = luaL_tolstring(L, 2, &len);
 	struct pv_bytes *line = pv_lua_buffer_new(L);
-	if (pv_lua_utf8_clean(line, text, len) < 0 || pv_bytes_text(line) == NULL)
+	if (pv_utf8_clean(line, text, len) < 0 || pv_bytes_text(line) == NULL)
 		return luaL_error(L, "not enough memory");
 	const struct pv_lua_testcase *testcase = lua->suite.current;
 	struct pv_run_test report = {.name = testcase->name,

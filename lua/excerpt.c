@@ -7,10 +7,10 @@
 #include <stddef.h>
 
 #include "base/bytes.h"
+#include "base/utf8.h"
 #include "lab/lab.h"
 #include "lab/vm.h"
 #include "lua/state.h"
-#include "lua/utf8.h"
 
 #define TAIL_MAX 4096
 
@@ -25,7 +25,7 @@ static int write_vm(struct pv_vm *vm, struct pv_bytes *out)
 		status = pv_bytes_printf(
 		    out, "---- vm %s (last %zu bytes) ----\n", pv_vm_name(vm), tail.len);
 	if (status == 0)
-		status = pv_lua_utf8_clean(out, (const char *)tail.data, tail.len);
+		status = pv_utf8_clean(out, (const char *)tail.data, tail.len);
 	if (status == 0 && tail.len > 0 && tail.data[tail.len - 1] != '\n')
 		status = pv_bytes_append(out, "\n", 1);
 	pv_bytes_finish(&tail);

@@ -14,10 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "lua/buffer.h"
 #include "lua/json.h"
 #include "lua/keys.h"
-#include "lua/utf8.h"
 
 /* Deeper than any sane document; a table that holds itself ends here. */
 #define DEPTH_MAX 256
@@ -59,7 +59,7 @@ static void put_string(lua_State *L, struct pv_bytes *out, const char *text, siz
 	put(L, out, "\"");
 	while (good < len) {
 		uint8_t c = (uint8_t)text[good];
-		size_t step = pv_lua_utf8_length(text + good, len - good);
+		size_t step = pv_utf8_length(text + good, len - good);
 		if (step > 1 || (step == 1 && c >= ' ' && c != '"' && c != '\\')) {
 			good += step;
 			continue;

@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "base/pack.h"
+#include "base/utf8.h"
 #include "lua/duration.h"
 #include "lua/keys.h"
-#include "lua/utf8.h"
 
 #define TYPE_NAME "provium.meta"
 
@@ -65,7 +65,7 @@ static void pack_array(lua_State *L, struct pv_pack *pack, lua_Unsigned count, i
 /* Map keys are text for readers. */
 static void pack_key(lua_State *L, struct pv_pack *pack, const struct pv_lua_key *key)
 {
-	if (pv_lua_utf8_is_valid(key->text, key->len))
+	if (pv_utf8_is_valid(key->text, key->len))
 		pv_pack_strn(pack, key->text, key->len);
 	else
 		luaL_error(L, "test: meta: a key is not valid UTF-8");
@@ -91,7 +91,7 @@ static void pack_string(lua_State *L, struct pv_pack *pack)
 {
 	size_t len;
 	const char *text = lua_tolstring(L, -1, &len);
-	if (pv_lua_utf8_is_valid(text, len))
+	if (pv_utf8_is_valid(text, len))
 		pv_pack_strn(pack, text, len);
 	else
 		pv_pack_bin(pack, text, len);
@@ -148,7 +148,7 @@ static void read_skip(lua_State *L, struct pv_lua_meta *meta)
 		const char *text = lua_tolstring(L, -1, &len);
 		status = pv_bytes_append(&meta->skip, "skipped: ", 9);
 		if (status == 0)
-			status = pv_lua_utf8_clean(&meta->skip, text, len);
+			status = pv_utf8_clean(&meta->skip, text, len);
 	} else if (meta->has_skip) {
 		status = pv_bytes_append(&meta->skip, "skipped (meta.skip)", 19);
 	}

@@ -10,17 +10,17 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/utf8.h"
 #include "lab/host.h"
 #include "lua/error.h"
 #include "lua/state.h"
-#include "lua/utf8.h"
 
 /* `text` is any bytes and is freed. */
 static void report_chunk_error(const struct pv_run_file *file, struct pv_bytes *text)
 {
 	struct pv_bytes clean = {0};
 	const char *shown = NULL;
-	if (pv_lua_utf8_clean(&clean, (const char *)text->data, text->len) == 0)
+	if (pv_utf8_clean(&clean, (const char *)text->data, text->len) == 0)
 		shown = pv_bytes_text(&clean);
 	if (file->events != NULL && file->events->chunk_error != NULL)
 		file->events->chunk_error(

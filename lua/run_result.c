@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/utf8.h"
 #include "lab/vm.h"
 #include "lua/argument.h"
 #include "lua/buffer.h"
-#include "lua/utf8.h"
 
 #define TYPE_NAME "RunResult"
 #define BOX_NAME  "provium.exec_result"
@@ -117,7 +117,7 @@ static void add_quoted(lua_State *L, struct pv_bytes *out, const char *text, siz
 	pv_lua_buffer_add(L, out, "\"", 1);
 	for (size_t at = 0, step = 1; at < len; at += step) {
 		uint8_t c = (uint8_t)text[at];
-		step = pv_lua_utf8_length(text + at, len - at);
+		step = pv_utf8_length(text + at, len - at);
 		if (step > 1 || (step == 1 && c >= ' ' && c != 0x7f && c != '"' && c != '\\')) {
 			pv_lua_buffer_add(L, out, text + at, step);
 			continue;

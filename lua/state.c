@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/utf8.h"
 #include "lab/lab.h"
 #include "lua/console.h"
 #include "lua/error.h"
@@ -22,7 +23,6 @@
 #include "lua/lab.h"
 #include "lua/run.h"
 #include "lua/run_result.h"
-#include "lua/utf8.h"
 #include "lua/vm.h"
 #include "lua/wait.h"
 
@@ -52,7 +52,7 @@ static void emit_warning(struct pv_lua *lua)
 	const struct pv_run_events *events = lua->file->events;
 	struct pv_bytes text = {0};
 	if (pv_bytes_printf(&text, "lua warning: ") == 0 &&
-	    pv_lua_utf8_clean(&text, (const char *)lua->warning.data, lua->warning.len) == 0 &&
+	    pv_utf8_clean(&text, (const char *)lua->warning.data, lua->warning.len) == 0 &&
 	    pv_bytes_text(&text) != NULL && events != NULL && events->note != NULL)
 		events->note(lua->file->events_ctx, pv_bytes_text(&text));
 	pv_bytes_finish(&text);

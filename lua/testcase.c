@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "lab/host.h"
 #include "lab/lab.h"
 #include "lua/argument.h"
@@ -30,7 +31,6 @@
 #include "lua/interrupt.h"
 #include "lua/run.h"
 #include "lua/state.h"
-#include "lua/utf8.h"
 
 /* Registry: an array of {function, meta table}, and name -> true. */
 #define TESTS_KEY "provium.tests"
@@ -61,7 +61,7 @@ static const char *check_name(lua_State *L)
 {
 	size_t len;
 	const char *name = lua_tolstring(L, 1, &len);
-	if (strlen(name) != len || !pv_lua_utf8_is_valid(name, len))
+	if (strlen(name) != len || !pv_utf8_is_valid(name, len))
 		luaL_error(L, "test: the name must be UTF-8 text without NUL bytes");
 	lua_getfield(L, LUA_REGISTRYINDEX, TESTS_KEY);
 	lua_pushvalue(L, 1);
@@ -126,7 +126,7 @@ static int todo(lua_State *L)
 		reason = lua_tolstring(L, 1, &len);
 	}
 	pv_bytes_finish(&suite->todo);
-	if (pv_lua_utf8_clean(&suite->todo, reason, len) < 0)
+	if (pv_utf8_clean(&suite->todo, reason, len) < 0)
 		return luaL_error(L, "not enough memory");
 	suite->is_todo = true;
 	return 0;
@@ -263,7 +263,7 @@ static void report_failed(struct pv_lua *lua, const struct pv_lua_testcase *test
 	struct pv_run_test test_report = report_of(testcase);
 	struct pv_bytes text = {0}, excerpt = {0};
 	const char *shown = NULL, *console = NULL;
-	if (pv_lua_utf8_clean(&text, (const char *)reason->data, reason->len) == 0)
+	if (pv_utf8_clean(&text, (const char *)reason->data, reason->len) == 0)
 		shown = pv_bytes_text(&text);
 	if (pv_lua_excerpt_write(lua, &excerpt) == 0)
 		console = pv_bytes_text(&excerpt);
@@ -359,7 +359,7 @@ static const char *explain_skip(
 			from++;
 		len = (size_t)(end - from);
 	}
-	if (len == 0 || pv_lua_utf8_clean(out, from, len) < 0)
+	if (len == 0 || pv_utf8_clean(out, from, len) < 0)
 		return "skipped";
 	from = pv_bytes_text(out);
 	return from != NULL ? from : "skipped";

@@ -2,14 +2,14 @@
  * UTF-8 as RFC 3629 has it. Hostile input: consoles and scripts hold any bytes. No state, any
  * thread.
  */
-#include "lua/utf8.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
 
-size_t pv_lua_utf8_length(const char *text, size_t len)
+size_t pv_utf8_length(const char *text, size_t len)
 {
 	const uint8_t *at = (const uint8_t *)text;
 	if (len == 0)
@@ -34,10 +34,10 @@ size_t pv_lua_utf8_length(const char *text, size_t len)
 	return want;
 }
 
-bool pv_lua_utf8_is_valid(const char *text, size_t len)
+bool pv_utf8_is_valid(const char *text, size_t len)
 {
 	while (len > 0) {
-		size_t step = pv_lua_utf8_length(text, len);
+		size_t step = pv_utf8_length(text, len);
 		if (step == 0)
 			return false;
 		text += step;
@@ -46,11 +46,11 @@ bool pv_lua_utf8_is_valid(const char *text, size_t len)
 	return true;
 }
 
-int pv_lua_utf8_clean(struct pv_bytes *out, const char *text, size_t len)
+int pv_utf8_clean(struct pv_bytes *out, const char *text, size_t len)
 {
 	size_t good = 0; /* valid bytes at `text` that are not yet copied */
 	while (good < len) {
-		size_t step = pv_lua_utf8_length(text + good, len - good);
+		size_t step = pv_utf8_length(text + good, len - good);
 		if (step > 0 && text[good] != '\0') {
 			good += step;
 			continue;
