@@ -85,6 +85,10 @@ static int check(
 		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
 		    "vsock address %llu is reserved; give %u or above",
 		    (unsigned long long)config->vsock_cid, CID_MIN);
+	if (config->initial_time_ns && *config->initial_time_ns > TIME_MAX)
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "the initial time lies after 2106, which kvmclock cannot tell; give an earlier "
+		    "one");
 	if (config->initial_time_ns && *config->initial_time_ns < 0)
 		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
 		    "the initial time lies before 1970; give a later one");

@@ -53,6 +53,9 @@ enum {
 /* Registers A's bit 7 is set that long before the second changes. */
 #define UPDATE_NS 244000
 
+/* What a guest can set: 1970 to 2223, so that nanoseconds and years of running fit 64 bits. */
+#define SECONDS_MAX INT64_C(8000000000)
+
 #define ALARM_ANY 0xc0u /* an alarm byte from 0xc0 on matches everything */
 #define PM	  0x80u
 
@@ -115,7 +118,8 @@ static void show_time(struct pv_rtc *rtc)
 	rtc->bytes[CENTURY] = encode(rtc, year / 100);
 }
 
-/* Takes the time out of the registers. Nonsense in them is normalized, never refused. */
+/* Takes the time out of the registers. Nonsense in them is normalized and bounded, never refused.
+ */
 static void take_time(struct pv_rtc *rtc)
 {
 	struct tm tm = {
@@ -127,7 +131,12 @@ static void take_time(struct pv_rtc *rtc)
 	    .tm_year =
 		decode(rtc, rtc->bytes[CENTURY]) * 100 + decode(rtc, rtc->bytes[YEAR]) - 1900,
 	};
-	int64_t wanted = (int64_t)timegm(&tm) * PV_CLOCK_SECOND;
+	int64_t seconds = timegm(&tm);
+	if (seconds < 0)
+		seconds = 0;
+	if (seconds > SECONDS_MAX)
+		seconds = SECONDS_MAX;
+	int64_t wanted = seconds * PV_CLOCK_SECOND;
 	rtc->offset_ns = wanted - rtc->host.now(rtc->host.ctx);
 	rtc->ticked_s = floor_seconds(wanted);
 }

@@ -313,6 +313,9 @@ static void test_bad_configurations_are_refused_in_words(void **state)
 	guest->config = good;
 	guest->config.initial_time_ns = &before_time;
 	expect_refusal(guest, "before 1970");
+	const int64_t too_late = INT64_MAX;
+	guest->config.initial_time_ns = &too_late;
+	expect_refusal(guest, "after 2106");
 }
 
 static void test_memory_above_the_gap_is_there(void **state)
