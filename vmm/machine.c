@@ -25,6 +25,8 @@
 #define MIB	      (UINT64_C(1) << 20)
 #define REAL_MODE_END 0xa0000u
 #define CID_MIN	      3
+/* The wall time of kvmclock has 32 bits of seconds. */
+#define TIME_MAX (INT64_C(0xffffffff) * PV_CLOCK_SECOND)
 
 /* Descriptors and mappings that destroying gives to the background. */
 #define REAP_FDS(cpus)	    (PV_KVM_VM_REAP_FDS(cpus) + 1)
