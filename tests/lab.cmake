@@ -9,14 +9,14 @@ foreach(name image modinfo)
 	target_sources(unit_lab_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/elf_module.c)
 endforeach()
 
-# toml++ is the oracle of our TOML reader, over a folder of documents whose names say which of them are good.
+# toml++ is the oracle of our TOML reader, over a folder of documents whose names say which of them are good. It is not sanitized itself: on bad
+# documents it reaches what it declares unreachable.
 add_executable(unit_lab_toml_oracle ${CMAKE_SOURCE_DIR}/tests/unit/lab_toml_oracle.cpp)
-target_link_libraries(unit_lab_toml_oracle PRIVATE pv_lab PkgConfig::CMOCKA pv_flags pv_sanitize)
-target_compile_definitions(unit_lab_toml_oracle PRIVATE PV_TOML_CORPUS="${CMAKE_SOURCE_DIR}/tests/unit/toml")
+target_link_libraries(unit_lab_toml_oracle PRIVATE pv_lab PkgConfig::CMOCKA pv_flags $<LINK_ONLY:pv_sanitize>)
+target_compile_definitions(unit_lab_toml_oracle PRIVATE NDEBUG PV_TOML_CORPUS="${CMAKE_SOURCE_DIR}/tests/unit/toml")
 set_target_properties(unit_lab_toml_oracle PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 add_test(NAME unit/lab_toml_oracle COMMAND unit_lab_toml_oracle)
 set_tests_properties(unit/lab_toml_oracle PROPERTIES LABELS unit TIMEOUT 120)
-
 
 pv_fuzz_target(toml pv_lab)
 pv_fuzz_target(module pv_lab)
