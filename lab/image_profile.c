@@ -87,7 +87,9 @@ int pv_image_profile_write(struct pv_bytes *out, const char *name, const char *o
 		    ".\n# Made again when that changes; for changes of your own, copy this "
 		    "folder.\n" RECORD "inputs=%s kernel=%" PRIu64 " initrd=%" PRIu64
 		    " loaded=%zu included=%zu release=%s missing=%s\n\nkernel = \"" PV_IMAGE_KERNEL
-		    "\"\ninitrd = \"" PV_IMAGE_INITRD "\"\nguest_os = \"linux\"\n",
+		    "\"\ninitrd = \"" PV_IMAGE_INITRD "\"\nguest_os = \"linux\"\n"
+		    "# Seconds; hosts without hardware virtualization are slow.\n"
+		    "agent_boot_timeout = 120\n",
 		    record->inputs, record->kernel_size, record->initrd_size, record->loaded,
 		    record->included, *record->release ? record->release : "-",
 		    *record->missing ? record->missing : "-");

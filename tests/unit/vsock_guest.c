@@ -189,7 +189,7 @@ void guest_kick(struct vsock_guest *guest, unsigned queue)
 	uint16_t before = ring->kicked_index;
 	bool wanted;
 
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__sync_synchronize(); /* the thread sanitizer compiles no __atomic_thread_fence */
 	ring->kicked_index = ring->avail_index;
 	if (guest->event_idx) {
 		unsigned size = queue == VIRTIO_VSOCK_QUEUE_EVENT ? 16 : GUEST_RING_SIZE;
