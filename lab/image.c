@@ -149,8 +149,13 @@ static int hash_inputs(struct build *build, struct pv_err *err)
 	struct pv_hash hash;
 	pv_hash_init(&hash);
 	hash_text(&hash, RECIPE " " PV_VERSION);
-	hash_text(&hash, options->name);
-	hash_text(&hash, options->cmdline);
+	/* With the text of the profile, which changes more often than the recipe. */
+	struct pv_bytes profile = {0};
+	if (pv_image_profile_write(
+		&profile, options->name, build->origin, options->cmdline, &build->record))
+		return pv_err_nomem(err, "profile");
+	pv_hash_update(&hash, profile.data, profile.len);
+	pv_bytes_finish(&profile);
 	for (size_t i = 0; i < options->extra_module_count; i++)
 		hash_text(&hash, options->extra_modules[i]);
 	int status = hash_file(&hash, "busybox", build->busybox, err);
