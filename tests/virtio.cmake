@@ -33,5 +33,7 @@ foreach(name virtio_state virtio_state_pci)
 endforeach()
 target_sources(unit_virtio_state_pci PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/pci_guest.c)
 pv_unit_test(virtio_state_vsock pv_virtio)
-target_sources(unit_virtio_state_vsock PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/state_doc.c
-	${PV_VSOCK_TEST_GUEST} ${CMAKE_SOURCE_DIR}/tests/unit/vsock_peer.c)
+target_sources(unit_virtio_state_vsock PRIVATE ${PV_VSOCK_TEST_GUEST}
+	${CMAKE_SOURCE_DIR}/tests/unit/state_doc.c
+	${CMAKE_SOURCE_DIR}/tests/unit/vsock_peer.c
+	${CMAKE_SOURCE_DIR}/tests/unit/vsock_world.c)

@@ -16,276 +16,36 @@
 
 #include <cmocka.h>
 
-#include "base/err.h"
-#include "base/pack.h"
-#include "tests/unit/state_doc.h"
-#include "tests/unit/vsock_peer.h"
-
-#define CONNS	    2
-#define CHUNK	    3000u
-#define STREAM_SIZE 200000u
-
-static void save(const void *ctx, struct pv_pack *pack)
-{
-	pv_vsock_save(((const struct fixture *)ctx)->guest.vsock, pack);
-}
-
-/* --- a machine with connections and both their ends --- */
-
-struct world {
-	struct fixture f; /* first: what save is given */
-	struct port ports[CONNS];
-	struct peer peers[CONNS];
-	size_t port_sent[CONNS], peer_sent[CONNS];
-};
-
-static uint8_t stream_byte(unsigned conn, unsigned direction, size_t at)
-{
-	return (uint8_t)((at * 31 >> 3) + 77 * conn + 13 * direction);
-}
-
-static void fill_stream(uint8_t *data, unsigned conn, unsigned direction, size_t at, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		data[i] = stream_byte(conn, direction, at + i);
-}
-
-/* Adopts every connection that a port of the world has. */
-static bool adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port, uint32_t guest_port,
-    const struct pv_stream_port_ops **ops, void **port_ctx)
-{
-	struct world *world = ctx;
-	for (unsigned i = 0; i < CONNS; i++) {
-		if (world->peers[i].host_port != host_port ||
-		    world->peers[i].guest_port != guest_port)
-			continue;
-		world->ports[i].conn = conn;
-		*ops = &port_ops;
-		*port_ctx = &world->ports[i];
-		return true;
-	}
-	return false;
-}
-
-static int load(void *ctx, const struct pv_val *val, struct pv_err *err)
-{
-	struct world *world = ctx;
-	return pv_vsock_load(world->f.guest.vsock, val, adopt, world, err);
-}
-
-static int load_without_owners(void *ctx, const struct pv_val *val, struct pv_err *err)
-{
-	return pv_vsock_load(((struct fixture *)ctx)->guest.vsock, val, NULL, NULL, err);
-}
-
-static const struct state_kind kind = {save, load, true};
-static const struct state_kind orphans = {save, load_without_owners, true};
-
-static struct world *new_world(bool event_idx)
-{
-	struct world *world = calloc(1, sizeof(*world));
-	uint8_t *ram = calloc(1, GUEST_RAM);
-	assert_true(world && ram);
-	guest_start(&world->f.guest, ram, event_idx);
-	return world;
-}
-
-static void end(struct world *world)
-{
-	uint8_t *ram = world->f.guest.ram;
-	guest_finish(&world->f.guest);
-	for (unsigned i = 0; i < CONNS; i++)
-		peer_finish(&world->peers[i], &world->ports[i]);
-	free(ram);
-	free(world);
-}
-
-static struct pv_bytes copy_bytes(const struct pv_bytes *from)
-{
-	struct pv_bytes to = {0};
-	assert_int_equal(pv_bytes_append(&to, from->data, from->len), 0);
-	return to;
-}
-
-/* A guest with the memory of `from` and a device that nobody has touched. */
-static struct world *fresh_copy(const struct world *from)
-{
-	struct world *to = calloc(1, sizeof(*to));
-	uint8_t *ram = malloc(GUEST_RAM);
-	assert_true(to && ram);
-	memcpy(to, from, sizeof(*to));
-	memcpy(ram, from->f.guest.ram, GUEST_RAM);
-	for (unsigned i = 0; i < CONNS; i++) {
-		to->ports[i].got = copy_bytes(&from->ports[i].got);
-		to->ports[i].conn = NULL;
-		to->peers[i].got = copy_bytes(&from->peers[i].got);
-	}
-	struct vsock_guest *guest = &to->f.guest;
-	guest->ram = ram;
-	guest->mem = (struct pv_gmem){0};
-	assert_int_equal(pv_gmem_add(&guest->mem, 0, GUEST_RAM, ram), 0);
-	assert_int_equal(pv_vsock_create(&guest->vsock, &guest->mem, GUEST_CID), 0);
-	guest->dev = pv_vsock_virtio(guest->vsock);
-	guest->dev->transport = from->f.guest.dev->transport;
-	guest->dev->transport_ctx = guest;
-	return to;
-}
-
-static struct world *restore(const struct state_kind *how, const struct world *from)
-{
-	struct world *to = fresh_copy(from);
-	struct pv_bytes state = state_save(&kind, from);
-	state_restore(how, to, &state);
-	if (how == &kind)
-		state_expect(&kind, to, &state);
-	/* Loading writes nothing to the guest. */
-	assert_memory_equal(to->f.guest.ram, from->f.guest.ram, GUEST_RAM);
-	pv_bytes_finish(&state);
-	return to;
-}
-
-/* What resuming amounts to for a guest: a kick without need on every queue. */
-static void kick_all(struct world *world)
-{
-	for (unsigned i = 0; i < 3; i++)
-		pv_virtio_kick(world->f.guest.dev, i);
-}
-
-static void expect_same_guest(const struct world *a, const struct world *b)
-{
-	assert_memory_equal(a->f.guest.ram, b->f.guest.ram, GUEST_RAM);
-	for (unsigned i = 0; i < CONNS; i++) {
-		assert_int_equal(a->peers[i].got.len, b->peers[i].got.len);
-		assert_int_equal(a->ports[i].got.len, b->ports[i].got.len);
-	}
-	struct pv_bytes state = state_save(&kind, a);
-	state_expect(&kind, b, &state);
-	pv_bytes_finish(&state);
-}
-
-/* Connection 0 of the guest's, 1 of the host's; both open. */
-static void open_both(struct world *world)
-{
-	world->peers[0] = peer_new(1000, HOST_PORT);
-	world->peers[1] = peer_new(2000, 0);
-	fixture_add_rx(&world->f, 8);
-	peer_open(&world->f, &world->peers[0], &world->ports[0]);
-	peer_connect(&world->f, &world->peers[1], &world->ports[1]);
-	peer_say(&world->f, &world->peers[1], VIRTIO_VSOCK_OP_RESPONSE);
-	for (unsigned i = 0; i < CONNS; i++)
-		world->ports[i].digest = true;
-	world->peers[0].host_buf_alloc = PV_VSOCK_WINDOW;
-}
-
-static void port_sends(struct world *world, unsigned conn)
-{
-	uint8_t data[CHUNK];
-	size_t len = STREAM_SIZE - world->port_sent[conn];
-	if (len > CHUNK)
-		len = CHUNK;
-	fill_stream(data, conn, 0, world->port_sent[conn], len);
-	if (len)
-		world->port_sent[conn] += pv_vsock_conn_send(world->ports[conn].conn, data, len);
-}
-
-static void peer_sends(struct world *world, unsigned conn, bool kick)
-{
-	uint8_t data[CHUNK];
-	size_t len = STREAM_SIZE - world->peer_sent[conn];
-	if (len > CHUNK)
-		len = CHUNK;
-	if (len > peer_room(&world->peers[conn]))
-		len = peer_room(&world->peers[conn]);
-	fill_stream(data, conn, 1, world->peer_sent[conn], len);
-	if (len == 0)
-		return;
-	const struct virtio_vsock_hdr header =
-	    peer_header(&world->peers[conn], VIRTIO_VSOCK_OP_RW, (uint32_t)len);
-	if (!guest_add_tx(&world->f.guest, &header, data, len, conn))
-		return;
-	world->peers[conn].tx_cnt += (uint32_t)len;
-	world->peer_sent[conn] += len;
-	if (kick)
-		guest_kick(&world->f.guest, VIRTIO_VSOCK_QUEUE_TX);
-}
-
-static void hear(struct world *world, unsigned packets)
-{
-	while (packets-- && peer_hear(&world->f, world->peers, CONNS))
-		;
-	for (unsigned i = 0; i < CONNS; i++)
-		world->peers[i].fwd_cnt = world->peers[i].rx_cnt;
-}
-
-/* A round of traffic in all directions; the guest is short of buffers in most of them. */
-static void run_round(struct world *world, unsigned round)
-{
-	for (unsigned i = 0; i < CONNS; i++) {
-		port_sends(world, i);
-		peer_sends(world, i, round % 3 != 1);
-	}
-	if (round % 2)
-		fixture_add_rx(&world->f, round % 7);
-	hear(world, round % 5);
-	if (round % 8 == 5)
-		peer_say(&world->f, &world->peers[round / 8 % 2], VIRTIO_VSOCK_OP_CREDIT_UPDATE);
-}
-
-static void drain(struct world *world)
-{
-	for (unsigned round = 0; round < 400; round++) {
-		for (unsigned i = 0; i < CONNS; i++) {
-			port_sends(world, i);
-			peer_sends(world, i, true);
-		}
-		fixture_add_rx(&world->f, 16);
-		hear(world, 64);
-		for (unsigned i = 0; i < CONNS; i++)
-			peer_say(&world->f, &world->peers[i], VIRTIO_VSOCK_OP_CREDIT_UPDATE);
-	}
-}
-
-static void expect_streams_whole(const struct world *world)
-{
-	for (unsigned i = 0; i < CONNS; i++) {
-		assert_int_equal(world->peers[i].got.len, STREAM_SIZE);
-		assert_int_equal(world->ports[i].got.len, STREAM_SIZE);
-		for (size_t at = 0; at < STREAM_SIZE; at++) {
-			assert_int_equal(world->peers[i].got.data[at], stream_byte(i, 0, at));
-			assert_int_equal(world->ports[i].got.data[at], stream_byte(i, 1, at));
-		}
-		assert_int_equal(world->ports[i].closed, 0);
-	}
-}
+#include "tests/unit/vsock_world.h"
 
 /* --- streams --- */
 
 /* Saves after `rounds` rounds and compares what follows with the run that was not interrupted. */
 static void interrupt_after(unsigned rounds, bool event_idx)
 {
-	struct world *whole = new_world(event_idx);
-	open_both(whole);
+	struct world *whole = world_new(event_idx);
+	world_open(whole);
 	for (unsigned round = 0; round < rounds; round++)
-		run_round(whole, round);
+		world_round(whole, round);
 	/* In flight at the worst moment: packets added, not kicked. */
-	peer_sends(whole, 0, false);
-	struct world *restored = restore(&kind, whole);
-	kick_all(whole);
+	world_peer_sends(whole, 0, false);
+	struct world *restored = world_restore(&world_kind, whole);
+	world_kick_all(whole);
 	pv_virtio_resume(restored->f.guest.dev);
 	for (unsigned i = 0; i < 3; i++)
 		assert_true(restored->f.guest.interrupts[i] > 0 || !restored->f.guest.dev->active);
-	expect_same_guest(whole, restored);
+	world_expect_same(whole, restored);
 	for (unsigned round = rounds; round < rounds + 10; round++) {
-		run_round(whole, round);
-		run_round(restored, round);
+		world_round(whole, round);
+		world_round(restored, round);
 	}
-	expect_same_guest(whole, restored);
-	drain(whole);
-	drain(restored);
-	expect_same_guest(whole, restored);
-	expect_streams_whole(restored);
-	end(whole);
-	end(restored);
+	world_expect_same(whole, restored);
+	world_drain(whole);
+	world_drain(restored);
+	world_expect_same(whole, restored);
+	world_expect_whole(restored);
+	world_end(whole);
+	world_end(restored);
 }
 
 static void test_streams_saved_half_sent_arrive_whole(void **state)
@@ -303,56 +63,57 @@ static void test_streams_saved_half_sent_arrive_whole_with_ring_flags(void **sta
 /* A snapshot after every round, each taken of the one before. */
 static void test_a_stream_survives_a_chain_of_snapshots(void **state)
 {
-	struct world *world = new_world(true);
-	open_both(world);
+	struct world *world = world_new(true);
+	world_open(world);
 	for (unsigned round = 0; round < 40; round++) {
-		run_round(world, round);
-		struct world *next = restore(&kind, world);
-		end(world);
+		world_round(world, round);
+		struct world *next = world_restore(&world_kind, world);
+		world_end(world);
 		world = next;
 		pv_virtio_resume(world->f.guest.dev);
 	}
-	drain(world);
-	expect_streams_whole(world);
-	end(world);
+	world_drain(world);
+	world_expect_whole(world);
+	world_end(world);
 }
 
 static void test_two_clones_go_different_ways(void **state)
 {
-	struct world *world = new_world(true);
-	open_both(world);
+	struct world *world = world_new(true);
+	world_open(world);
 	for (unsigned round = 0; round < 10; round++)
-		run_round(world, round);
-	struct world *one = restore(&kind, world), *two = restore(&kind, world);
+		world_round(world, round);
+	struct world *one = world_restore(&world_kind, world),
+		     *two = world_restore(&world_kind, world);
 	pv_virtio_resume(one->f.guest.dev);
 	pv_virtio_resume(two->f.guest.dev);
-	struct pv_bytes before = state_save(&kind, two);
+	struct pv_bytes before = state_save(&world_kind, two);
 	/* One loses a connection and its driver; two goes on. */
 	pv_vsock_conn_close(one->ports[0].conn);
 	guest_reset(&one->f.guest, true);
 	assert_int_equal(one->ports[1].closed, 1);
-	state_expect(&kind, two, &before);
-	drain(two);
-	expect_streams_whole(two);
-	drain(world);
-	expect_streams_whole(world);
+	state_expect(&world_kind, two, &before);
+	world_drain(two);
+	world_expect_whole(two);
+	world_drain(world);
+	world_expect_whole(world);
 	pv_bytes_finish(&before);
-	end(one);
-	end(two);
-	end(world);
+	world_end(one);
+	world_end(two);
+	world_end(world);
 }
 
 /* In place: the same device, reset and loaded. */
 static void test_a_device_can_be_rewound(void **state)
 {
-	struct world *world = new_world(true);
-	open_both(world);
+	struct world *world = world_new(true);
+	world_open(world);
 	for (unsigned round = 0; round < 10; round++)
-		run_round(world, round);
-	struct world *memory = fresh_copy(world);
-	struct pv_bytes saved = state_save(&kind, world);
-	drain(world);
-	assert_int_equal(state_load(&kind, world, &saved), -EBUSY);
+		world_round(world, round);
+	struct world *memory = world_fresh_copy(world);
+	struct pv_bytes saved = state_save(&world_kind, world);
+	world_drain(world);
+	assert_int_equal(state_load(&world_kind, world, &saved), -EBUSY);
 	assert_int_equal(world->ports[0].closed, 0);
 	pv_virtio_set_status(world->f.guest.dev, 0);
 	assert_int_equal(world->ports[0].closed, 1);
@@ -361,7 +122,7 @@ static void test_a_device_can_be_rewound(void **state)
 	struct vsock_guest *guest = &world->f.guest;
 	memcpy(guest->ram, memory->f.guest.ram, GUEST_RAM);
 	memcpy(guest->rings, memory->f.guest.rings, sizeof(guest->rings));
-	for (unsigned i = 0; i < CONNS; i++) {
+	for (unsigned i = 0; i < WORLD_CONNS; i++) {
 		peer_finish(&world->peers[i], &world->ports[i]);
 		world->peers[i] = memory->peers[i];
 		world->ports[i] = memory->ports[i];
@@ -369,62 +130,62 @@ static void test_a_device_can_be_rewound(void **state)
 		world->peer_sent[i] = memory->peer_sent[i];
 		memory->peers[i].got = memory->ports[i].got = (struct pv_bytes){0};
 	}
-	state_restore(&kind, world, &saved);
-	state_expect(&kind, world, &saved);
+	state_restore(&world_kind, world, &saved);
+	state_expect(&world_kind, world, &saved);
 	pv_virtio_resume(guest->dev);
-	drain(world);
-	expect_streams_whole(world);
+	world_drain(world);
+	world_expect_whole(world);
 	pv_bytes_finish(&saved);
-	end(memory);
-	end(world);
+	world_end(memory);
+	world_end(world);
 }
 
 /* --- quiescence --- */
 
 static void test_quiescent_is_nothing_queued_and_nothing_half_digested(void **state)
 {
-	struct world *world = new_world(true);
+	struct world *world = world_new(true);
 	struct pv_vsock *vsock = world->f.guest.vsock;
 	assert_true(pv_vsock_is_quiescent(vsock));
-	open_both(world);
+	world_open(world);
 	assert_true(pv_vsock_is_quiescent(vsock));
 	/* More than the guest has buffers for. */
 	for (unsigned i = 0; i < 20; i++)
-		port_sends(world, 0);
+		world_port_sends(world, 0);
 	assert_false(pv_vsock_is_quiescent(vsock));
 	fixture_add_rx(&world->f, 60);
-	hear(world, 64);
+	world_hear(world, 64);
 	assert_true(pv_vsock_is_quiescent(vsock));
 	world->ports[1].digest = false;
-	peer_sends(world, 1, true);
+	world_peer_sends(world, 1, true);
 	assert_false(pv_vsock_is_quiescent(vsock));
 	/* The same in a restored device. */
-	struct world *restored = restore(&kind, world);
+	struct world *restored = world_restore(&world_kind, world);
 	assert_false(pv_vsock_is_quiescent(restored->f.guest.vsock));
-	pv_vsock_conn_credit(restored->ports[1].conn, CHUNK);
+	pv_vsock_conn_credit(restored->ports[1].conn, WORLD_CHUNK);
 	assert_true(pv_vsock_is_quiescent(restored->f.guest.vsock));
-	end(restored);
-	end(world);
+	world_end(restored);
+	world_end(world);
 }
 
 /* --- connections without owners, and those that are not open --- */
 
 static void test_a_connection_that_nobody_adopts_is_reset(void **state)
 {
-	struct world *world = new_world(true);
-	open_both(world);
+	struct world *world = world_new(true);
+	world_open(world);
 	fixture_add_rx(&world->f, 8);
 	/* With bytes on their way, which nobody will see. */
 	for (unsigned i = 0; i < 40; i++)
-		port_sends(world, 0);
-	struct world *restored = restore(&orphans, world);
+		world_port_sends(world, 0);
+	struct world *restored = world_restore(&world_orphans, world);
 	struct pv_vsock *vsock = restored->f.guest.vsock;
 	assert_int_equal(pv_vsock_open_count(vsock), 0);
 	assert_int_equal(pv_vsock_queued_bytes(vsock), 0);
 	fixture_add_rx(&restored->f, 30);
 	pv_virtio_resume(restored->f.guest.dev);
-	hear(restored, 64);
-	for (unsigned i = 0; i < CONNS; i++) {
+	world_hear(restored, 64);
+	for (unsigned i = 0; i < WORLD_CONNS; i++) {
 		assert_int_equal(restored->peers[i].heard[VIRTIO_VSOCK_OP_RST], 1);
 		assert_int_equal(restored->ports[i].closed, 0);
 	}
@@ -432,8 +193,8 @@ static void test_a_connection_that_nobody_adopts_is_reset(void **state)
 	peer_finish(&restored->peers[0], &restored->ports[0]);
 	restored->peers[0] = peer_new(1000, HOST_PORT);
 	peer_open(&restored->f, &restored->peers[0], &restored->ports[0]);
-	end(restored);
-	end(world);
+	world_end(restored);
+	world_end(world);
 }
 
 /* Only one of two is adopted; the RST is in front of what the other has to say. */
@@ -442,7 +203,7 @@ static bool adopt_second(void *ctx, struct pv_vsock_conn *conn, uint32_t host_po
 {
 	const struct world *world = ctx;
 	return host_port == world->peers[1].host_port &&
-	       adopt(ctx, conn, host_port, guest_port, ops, port_ctx);
+	       world_adopt(ctx, conn, host_port, guest_port, ops, port_ctx);
 }
 
 static int load_second(void *ctx, const struct pv_val *val, struct pv_err *err)
@@ -453,18 +214,18 @@ static int load_second(void *ctx, const struct pv_val *val, struct pv_err *err)
 
 static void test_each_connection_is_adopted_by_itself(void **state)
 {
-	const struct state_kind second = {save, load_second, true};
-	struct world *world = new_world(true);
-	open_both(world);
-	struct world *restored = restore(&second, world);
+	const struct state_kind second = {world_save, load_second, true};
+	struct world *world = world_new(true);
+	world_open(world);
+	struct world *restored = world_restore(&second, world);
 	pv_virtio_resume(restored->f.guest.dev);
 	assert_int_equal(pv_vsock_open_count(restored->f.guest.vsock), 1);
-	port_sends(restored, 1);
+	world_port_sends(restored, 1);
 	fixture_add_rx(&restored->f, 8);
 	peer_expect(&restored->f, &restored->peers[0], VIRTIO_VSOCK_OP_RST);
 	peer_expect(&restored->f, &restored->peers[1], VIRTIO_VSOCK_OP_RW);
-	end(restored);
-	end(world);
+	world_end(restored);
+	world_end(world);
 }
 
 /* Whatever an owner does while it adopts waits for the resume. */
@@ -472,7 +233,7 @@ static bool adopt_busily(void *ctx, struct pv_vsock_conn *conn, uint32_t host_po
     uint32_t guest_port, const struct pv_stream_port_ops **ops, void **port_ctx)
 {
 	struct world *world = ctx;
-	if (!adopt(ctx, conn, host_port, guest_port, ops, port_ctx))
+	if (!world_adopt(ctx, conn, host_port, guest_port, ops, port_ctx))
 		return false;
 	if (host_port == HOST_PORT)
 		pv_vsock_conn_send(conn, "at once", 7);
@@ -491,11 +252,11 @@ static int load_busily(void *ctx, const struct pv_val *val, struct pv_err *err)
 
 static void test_what_an_owner_does_while_it_adopts_waits(void **state)
 {
-	const struct state_kind busily = {save, load_busily, true};
-	struct world *world = new_world(true);
-	open_both(world);
+	const struct state_kind busily = {world_save, load_busily, true};
+	struct world *world = world_new(true);
+	world_open(world);
 	world->f.random = (uintptr_t)world;
-	struct world *restored = restore(&busily, world);
+	struct world *restored = world_restore(&busily, world);
 	assert_int_equal(pv_vsock_open_count(restored->f.guest.vsock), 1);
 	pv_virtio_resume(restored->f.guest.dev);
 	fixture_add_rx(&restored->f, 8);
@@ -504,13 +265,13 @@ static void test_what_an_owner_does_while_it_adopts_waits(void **state)
 	assert_memory_equal(restored->f.payload, "at once", 7);
 	peer_expect_nothing(&restored->f);
 	assert_int_equal(restored->ports[1].closed, 0);
-	end(restored);
-	end(world);
+	world_end(restored);
+	world_end(world);
 }
 
 static void test_a_connection_that_is_being_made_is_made(void **state)
 {
-	struct world *world = new_world(true);
+	struct world *world = world_new(true);
 	struct port *port = &world->ports[0];
 	world->peers[0] = peer_new(1000, 0);
 	port->vsock = world->f.guest.vsock;
@@ -518,8 +279,8 @@ static void test_a_connection_that_is_being_made_is_made(void **state)
 	assert_int_equal(pv_vsock_connect(port->vsock, 1000, &port_ops, port, &port->conn), 0);
 	assert_int_equal(pv_vsock_conn_send(port->conn, "hello", 5), 5);
 	world->peers[0].host_port = (1u << 20) + 1;
-	struct world *restored = restore(&kind, world);
-	struct world *orphaned = restore(&orphans, world);
+	struct world *restored = world_restore(&world_kind, world);
+	struct world *orphaned = world_restore(&world_orphans, world);
 
 	/* The guest has never heard of it, so it hears of its end neither. */
 	fixture_add_rx(&orphaned->f, 4);
@@ -529,79 +290,79 @@ static void test_a_connection_that_is_being_made_is_made(void **state)
 	pv_virtio_resume(restored->f.guest.dev);
 	fixture_add_rx(&restored->f, 4);
 	peer_expect(&restored->f, &restored->peers[0], VIRTIO_VSOCK_OP_REQUEST);
-	struct world *again = restore(&kind, restored);
+	struct world *again = world_restore(&world_kind, restored);
 	pv_virtio_resume(again->f.guest.dev);
 	peer_say(&again->f, &again->peers[0], VIRTIO_VSOCK_OP_RESPONSE);
 	assert_int_equal(again->ports[0].connected, 1);
 	peer_expect(&again->f, &again->peers[0], VIRTIO_VSOCK_OP_RW);
 	assert_memory_equal(again->f.payload, "hello", 5);
-	end(again);
-	end(restored);
-	end(orphaned);
-	end(world);
+	world_end(again);
+	world_end(restored);
+	world_end(orphaned);
+	world_end(world);
 }
 
 /* FC #5688: ports that the guest still remembers are not used again. */
 static void test_ports_of_the_host_roll_on(void **state)
 {
-	struct world *world = new_world(true);
-	open_both(world);
+	struct world *world = world_new(true);
+	world_open(world);
 	pv_vsock_conn_close(world->ports[1].conn);
-	struct world *restored = restore(&kind, world);
+	struct world *restored = world_restore(&world_kind, world);
 	struct port *port = &restored->ports[1];
 	struct pv_vsock *vsock = restored->f.guest.vsock;
 	pv_virtio_resume(restored->f.guest.dev);
-	hear(restored, 64);
+	world_hear(restored, 64);
 	fixture_add_rx(&restored->f, 8);
 	assert_int_equal(pv_vsock_connect(vsock, 2000, &port_ops, port, &port->conn), 0);
 	assert_int_equal(peer_hear(&restored->f, NULL, 0), VIRTIO_VSOCK_OP_REQUEST);
 	assert_int_equal(restored->f.last.src_port, world->peers[1].host_port + 1);
-	end(restored);
-	end(world);
+	world_end(restored);
+	world_end(world);
 }
 
 static void test_a_half_closed_connection_stays_half_closed(void **state)
 {
-	struct world *world = new_world(true);
-	open_both(world);
+	struct world *world = world_new(true);
+	world_open(world);
 	peer_say_shutdown(&world->f, &world->peers[0], VIRTIO_VSOCK_SHUTDOWN_SEND);
 	pv_vsock_conn_shutdown(world->ports[1].conn);
-	struct world *restored = restore(&kind, world);
+	struct world *restored = world_restore(&world_kind, world);
 	pv_virtio_resume(restored->f.guest.dev);
-	hear(restored, 64);
+	world_hear(restored, 64);
 	/* What the guest does no more is still a reason for a reset. */
-	port_sends(restored, 0);
+	world_port_sends(restored, 0);
 	peer_expect(&restored->f, &restored->peers[0], VIRTIO_VSOCK_OP_RW);
 	assert_int_equal(restored->ports[0].ended, 1);
 	pv_vsock_conn_shutdown(restored->ports[0].conn);
 	assert_int_equal(restored->ports[0].closed, 1);
-	peer_sends(restored, 1, true);
-	assert_int_equal(restored->ports[1].got.len, CHUNK);
+	world_peer_sends(restored, 1, true);
+	assert_int_equal(restored->ports[1].got.len, WORLD_CHUNK);
 	assert_int_equal(pv_vsock_conn_send(restored->ports[1].conn, "no", 2), 0);
-	end(restored);
-	end(world);
+	world_end(restored);
+	world_end(world);
 }
 
 /* A port that was told to wait is told to go on, though by another device. */
 static void test_a_port_that_waits_to_send_is_called(void **state)
 {
-	struct world *world = new_world(true);
+	struct world *world = world_new(true);
 	uint8_t *data = calloc(1, PV_VSOCK_SEND_MAX + 65536);
-	open_both(world);
+	world_open(world);
 	assert_true(pv_vsock_conn_send(world->ports[0].conn, data, PV_VSOCK_SEND_MAX + 65536) <
 		    PV_VSOCK_SEND_MAX + 65536);
-	struct world *restored = restore(&kind, world);
+	struct world *restored = world_restore(&world_kind, world);
 	pv_virtio_resume(restored->f.guest.dev);
 	for (unsigned round = 0; round < 300; round++) {
 		fixture_add_rx(&restored->f, 16);
-		hear(restored, 64);
+		world_hear(restored, 64);
 		peer_say(&restored->f, &restored->peers[0], VIRTIO_VSOCK_OP_CREDIT_UPDATE);
 	}
 	assert_int_equal(restored->ports[0].writable, 1);
 	assert_int_equal(world->ports[0].writable, 0);
 	free(data);
-	end(restored);
-	end(world);
+	world_end(restored);
+	world_end(world);
 }
 
 /* --- RSTs that wait --- */
@@ -620,10 +381,10 @@ static void say_to_nobody(struct world *world, unsigned count)
 
 static void resets_after(unsigned count)
 {
-	struct world *whole = new_world(true);
+	struct world *whole = world_new(true);
 	say_to_nobody(whole, count);
-	struct world *restored = restore(&kind, whole);
-	kick_all(whole);
+	struct world *restored = world_restore(&world_kind, whole);
+	world_kick_all(whole);
 	pv_virtio_resume(restored->f.guest.dev);
 	unsigned heard = 0;
 	for (unsigned round = 0; round < 20; round++) {
@@ -635,9 +396,9 @@ static void resets_after(unsigned count)
 		}
 	}
 	assert_true(heard >= count || heard > 256);
-	expect_same_guest(whole, restored);
-	end(whole);
-	end(restored);
+	world_expect_same(whole, restored);
+	world_end(whole);
+	world_end(restored);
 }
 
 static void test_resets_that_wait_are_sent_in_their_order(void **state)
@@ -652,11 +413,11 @@ static void test_resets_that_wait_are_sent_in_their_order(void **state)
 
 static void test_a_device_without_a_driver_keeps_cid_and_port(void **state)
 {
-	struct world *world = new_world(true);
-	open_both(world);
+	struct world *world = world_new(true);
+	world_open(world);
 	const uint32_t port = world->peers[1].host_port;
 	guest_reset(&world->f.guest, false);
-	struct world *restored = restore(&kind, world);
+	struct world *restored = world_restore(&world_kind, world);
 	uint64_t cid;
 	pv_virtio_resume(restored->f.guest.dev);
 	restored->f.guest.dev->ops->config_read(restored->f.guest.dev, 0, &cid, 8);
@@ -668,29 +429,29 @@ static void test_a_device_without_a_driver_keeps_cid_and_port(void **state)
 	*peer = peer_new(3000, 0);
 	peer_connect(&restored->f, peer, &restored->ports[1]);
 	assert_int_equal(peer->host_port, port + 1);
-	end(restored);
-	end(world);
+	world_end(restored);
+	world_end(world);
 }
 
 /* A guest knows itself by the CID that it has read long ago. */
 static void test_the_cid_comes_with_the_state(void **state)
 {
-	struct world *world = new_world(true);
-	open_both(world);
-	struct world *other = fresh_copy(world);
+	struct world *world = world_new(true);
+	world_open(world);
+	struct world *other = world_fresh_copy(world);
 	pv_vsock_destroy(other->f.guest.vsock);
 	assert_int_equal(pv_vsock_create(&other->f.guest.vsock, &other->f.guest.mem, 99), 0);
 	other->f.guest.dev = pv_vsock_virtio(other->f.guest.vsock);
 	other->f.guest.dev->transport = world->f.guest.dev->transport;
 	other->f.guest.dev->transport_ctx = &other->f.guest;
-	struct pv_bytes saved = state_save(&kind, world);
-	state_restore(&kind, other, &saved);
+	struct pv_bytes saved = state_save(&world_kind, world);
+	state_restore(&world_kind, other, &saved);
 	pv_virtio_resume(other->f.guest.dev);
-	drain(other);
-	expect_streams_whole(other);
+	world_drain(other);
+	world_expect_whole(other);
 	pv_bytes_finish(&saved);
-	end(other);
-	end(world);
+	world_end(other);
+	world_end(world);
 }
 
 /* --- what is refused --- */
@@ -699,21 +460,21 @@ static struct world *saved_world;
 
 static void expect_refused(const struct pv_bytes *saved, const char *key, uint64_t value)
 {
-	struct world *world = fresh_copy(saved_world);
+	struct world *world = world_fresh_copy(saved_world);
 	struct pv_bytes changed = state_with(saved, key, 0, value);
-	struct pv_bytes before = state_save(&kind, world);
-	assert_int_equal(state_load(&kind, world, &changed), -EBADMSG);
-	state_expect(&kind, world, &before);
+	struct pv_bytes before = state_save(&world_kind, world);
+	assert_int_equal(state_load(&world_kind, world, &changed), -EBADMSG);
+	state_expect(&world_kind, world, &before);
 	pv_bytes_finish(&before);
 	pv_bytes_finish(&changed);
-	end(world);
+	world_end(world);
 }
 
 static void test_impossible_states_are_refused(void **state)
 {
-	struct world *world = saved_world = new_world(true);
-	open_both(world);
-	struct pv_bytes saved = state_save(&kind, world);
+	struct world *world = saved_world = world_new(true);
+	world_open(world);
+	struct pv_bytes saved = state_save(&world_kind, world);
 	expect_refused(&saved, "cid", 2);
 	expect_refused(&saved, "cid", UINT32_MAX);
 	expect_refused(&saved, "cid", UINT64_C(1) << 32 | 7);
@@ -735,49 +496,46 @@ static void test_impossible_states_are_refused(void **state)
 	expect_refused(&saved, "tx_cnt", 65537);
 	expect_refused(&saved, "guest_fwd_cnt", 1);
 	pv_bytes_finish(&saved);
-	end(world);
+	world_end(world);
 }
 
 /* --- every change of every field --- */
 
 static void *fresh_changed(void)
 {
-	return fresh_copy(saved_world);
+	return world_fresh_copy(saved_world);
 }
 
+/* The driver takes nothing back: a device with a wrong position in the rings says what it likes. */
 static void done_changed(void *ctx, bool loaded)
 {
 	struct world *world = ctx;
 	struct vsock_guest *guest = &world->f.guest;
-	const struct virtio_vsock_hdr header =
-	    peer_header(&world->peers[0], VIRTIO_VSOCK_OP_RST, 0);
 	if (loaded) {
 		pv_virtio_resume(guest->dev);
-		for (unsigned i = 0; i < CONNS; i++) {
+		for (unsigned i = 0; i < WORLD_CONNS; i++)
 			if (world->ports[i].conn)
-				port_sends(world, i);
-			peer_sends(world, i, true);
-		}
+				world_port_sends(world, i);
 		for (unsigned i = 0; i < 4; i++)
 			guest_add_rx(guest, RX_SIZE, false);
-		guest_kick(guest, VIRTIO_VSOCK_QUEUE_RX);
-		guest_add_tx(guest, &header, NULL, 0, false);
-		guest_kick(guest, VIRTIO_VSOCK_QUEUE_TX);
+		world_kick_all(world);
 	}
-	end(world);
+	world_end(world);
 }
 
 static void test_no_change_of_a_socket_device_does_harm(void **state)
 {
-	struct world *world = saved_world = new_world(true);
-	open_both(world);
+	struct world *world = saved_world = world_new(true);
+	world_open(world);
 	for (unsigned i = 0; i < 8; i++)
-		port_sends(world, i % 2);
+		world_port_sends(world, i % 2);
 	say_to_nobody(world, 2);
-	struct pv_bytes saved = state_save(&kind, world);
-	state_change_everything(&kind, &saved, fresh_changed, done_changed);
+	for (unsigned i = 0; i < 4; i++)
+		world_peer_sends(world, i % 2, false);
+	struct pv_bytes saved = state_save(&world_kind, world);
+	state_change_everything(&world_kind, &saved, fresh_changed, done_changed);
 	pv_bytes_finish(&saved);
-	end(world);
+	world_end(world);
 }
 
 int main(void)
