@@ -37,3 +37,4 @@ target_sources(unit_virtio_state_vsock PRIVATE ${PV_VSOCK_TEST_GUEST}
 	${CMAKE_SOURCE_DIR}/tests/unit/state_doc.c
 	${CMAKE_SOURCE_DIR}/tests/unit/vsock_peer.c
 	${CMAKE_SOURCE_DIR}/tests/unit/vsock_world.c)
+pv_fuzz_target(device_state pv_virtio)
