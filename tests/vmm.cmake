@@ -10,3 +10,8 @@ endforeach()
 # For bring-up and measurements: `ninja boot_probe`.
 add_executable(boot_probe EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/guest/boot_probe.c)
 target_link_libraries(boot_probe PRIVATE provium-vmm pv_flags pv_sanitize)
+# The same for freezing and forking a real guest: `ninja fork_probe`.
+add_executable(fork_probe EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/guest/fork_probe.c)
+target_link_libraries(fork_probe PRIVATE provium-vmm pv_flags pv_sanitize)
+
+pv_fuzz_target(snapshot provium-vmm)
