@@ -25,3 +25,16 @@ foreach(name virtio_vsock virtio_vsock_queues)
 endforeach()
 pv_fuzz_target(vsock pv_virtio)
 target_sources(fuzz_vsock PRIVATE ${PV_VSOCK_TEST_GUEST})
+
+# Snapshots of devices.
+foreach(name virtio_state virtio_state_pci)
+	pv_ring_test(${name})
+	target_sources(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/state_doc.c)
+endforeach()
+target_sources(unit_virtio_state_pci PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/pci_guest.c)
+pv_unit_test(virtio_state_vsock pv_virtio)
+target_sources(unit_virtio_state_vsock PRIVATE ${PV_VSOCK_TEST_GUEST}
+	${CMAKE_SOURCE_DIR}/tests/unit/state_doc.c
+	${CMAKE_SOURCE_DIR}/tests/unit/vsock_peer.c
+	${CMAKE_SOURCE_DIR}/tests/unit/vsock_world.c)
+pv_fuzz_target(device_state pv_virtio)

@@ -13,6 +13,11 @@
  */
 #include "virtio/console.h"
 
+#include "base/err.h"
+#include "base/pack.h"
+#include "virtio/fields.h"
+#include "virtio/state.h"
+
 #define RECEIVE_QUEUE  0
 #define TRANSMIT_QUEUE 1
 #define QUEUE_SIZE     64
@@ -106,4 +111,35 @@ size_t pv_console_input(struct pv_console *console, const void *data, size_t len
 		return 0;
 	deliver_input(console);
 	return taken;
+}
+
+void pv_console_save(const struct pv_console *console, struct pv_pack *pack)
+{
+	pv_pack_map(pack, 2);
+	pv_pack_str(pack, "virtio");
+	pv_virtio_save(&console->virtio, pack);
+	pv_pack_str(pack, "input");
+	pv_pack_bin(pack, console->input.data, console->input.len);
+}
+
+int pv_console_load(struct pv_console *console, const struct pv_val *val, struct pv_err *err)
+{
+	struct pv_fields fields = pv_fields_begin(val, "a console", err);
+	size_t len;
+	const struct pv_val *virtio = pv_fields_value(&fields, "virtio");
+	const void *data = pv_fields_bytes(&fields, "input", PV_CONSOLE_INPUT_MAX, &len);
+	int status = pv_fields_end(&fields);
+	if (status < 0)
+		return status;
+	struct pv_bytes input = {0};
+	if (pv_bytes_append(&input, data, len) < 0)
+		return pv_err_nomem(err, "console input");
+	status = pv_virtio_load(&console->virtio, virtio, err);
+	if (status < 0) {
+		pv_bytes_finish(&input);
+		return status;
+	}
+	pv_bytes_finish(&console->input);
+	console->input = input;
+	return 0;
 }

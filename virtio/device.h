@@ -14,6 +14,8 @@
 struct pv_virtio;
 
 #define PV_VIRTIO_QUEUES_MAX 8
+/* Longest text of a fault in a snapshot, with its NUL; the constants in the code are shorter. */
+#define PV_VIRTIO_FAULT_MAX 128
 
 /* Device status bits (2.1). */
 #define VIRTIO_STATUS_ACKNOWLEDGE 1
@@ -72,6 +74,7 @@ struct pv_virtio {
 	const struct pv_virtio_transport *transport; /* set by the transport */
 	void *transport_ctx;
 	const char *fault; /* why NEEDS_RESET is set, or NULL */
+	char fault_text[PV_VIRTIO_FAULT_MAX]; /* what `fault` points to after a load */
 };
 
 /* Completes a device whose id, ops, queue_count, queue_size, offered and mem are set. */

@@ -122,7 +122,7 @@ static uint64_t doorbell_wanted(const struct pv_virtio_pci *pci, unsigned queue)
 	return pci->bar_base[0] + PV_VIRTIO_PCI_NOTIFY_OFFSET + PV_PCI_NOTIFY_STEP * queue;
 }
 
-static void sync_doorbells(struct pv_virtio_pci *pci)
+void pv_virtio_pci_sync_doorbells(struct pv_virtio_pci *pci)
 {
 	const struct pv_irq_doorbell_ops *ops = pci->wiring.doorbells;
 	for (unsigned i = 0; ops && i < pci->dev->queue_count; i++) {
@@ -137,7 +137,7 @@ static void sync_doorbells(struct pv_virtio_pci *pci)
 	}
 }
 
-static void unmap_bar(struct pv_virtio_pci *pci, unsigned bar)
+void pv_virtio_pci_unmap_bar(struct pv_virtio_pci *pci, unsigned bar)
 {
 	if (!pci->bar_mapped[bar])
 		return;
@@ -145,11 +145,12 @@ static void unmap_bar(struct pv_virtio_pci *pci, unsigned bar)
 	pci->bar_mapped[bar] = false;
 }
 
-static void map_bar(struct pv_virtio_pci *pci, unsigned bar, uint64_t base)
+bool pv_virtio_pci_map_bar(struct pv_virtio_pci *pci, unsigned bar)
 {
-	pci->bar_base[bar] = base;
-	pci->bar_mapped[bar] =
-	    pv_bus_add(pci->wiring.mmio, base, bar_size[bar], &bar_ops[bar], pci) == 0;
+	pci->bar_base[bar] = pv_pci_config_bar(pci, bar);
+	pci->bar_mapped[bar] = pv_bus_add(pci->wiring.mmio, pci->bar_base[bar], bar_size[bar],
+				   &bar_ops[bar], pci) == 0;
+	return pci->bar_mapped[bar];
 }
 
 void pv_virtio_pci_sync_mappings(struct pv_virtio_pci *pci)
@@ -159,11 +160,11 @@ void pv_virtio_pci_sync_mappings(struct pv_virtio_pci *pci)
 		const uint64_t base = decoding ? pv_pci_config_bar(pci, i) : 0;
 		if (pci->bar_mapped[i] && base == pci->bar_base[i])
 			continue;
-		unmap_bar(pci, i);
+		pv_virtio_pci_unmap_bar(pci, i);
 		if (base)
-			map_bar(pci, i, base);
+			pv_virtio_pci_map_bar(pci, i);
 	}
-	sync_doorbells(pci);
+	pv_virtio_pci_sync_doorbells(pci);
 }
 
 /* --- interrupts --- */

@@ -16,8 +16,6 @@
 /* Header registers. */
 #define PCI_VENDOR_ID		0x00
 #define PCI_DEVICE_ID		0x02
-#define PCI_STATUS		0x06
-#define PCI_STATUS_INTERRUPT	0x08
 #define PCI_STATUS_CAP_LIST	0x10
 #define PCI_REVISION_ID		0x08
 #define PCI_CLASS_PROG		0x09

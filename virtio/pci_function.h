@@ -5,6 +5,7 @@
  *   pci_common.c  the common configuration structure (4.1.4.3)
  *   pci_config.c  configuration space, capabilities, window access (4.1.4.9)
  *   pci_msix.c    MSI-X table, masks, pending bits
+ *   pci_state.c   what a snapshot keeps
  */
 #ifndef PV_VIRTIO_PCI_FUNCTION_H
 #define PV_VIRTIO_PCI_FUNCTION_H
@@ -39,6 +40,8 @@
 #define PCI_COMMAND		 0x04
 #define PCI_COMMAND_MEMORY	 0x0002
 #define PCI_COMMAND_INTX_DISABLE 0x0400
+#define PCI_STATUS		 0x06
+#define PCI_STATUS_INTERRUPT	 0x08 /* in its low byte; follows the ISR when it is read */
 #define PCI_BASE_ADDRESS_0	 0x10
 
 struct pv_pci_msix_entry {
@@ -47,7 +50,8 @@ struct pv_pci_msix_entry {
 	uint32_t control; /* bit 0: masked */
 };
 
-/* Plain data: what a snapshot keeps of the transport. Everything else follows from it. */
+/* Plain data: what a snapshot keeps of the transport. Everything else follows from it, but for which
+ * BARs found their place on the bus. */
 struct pv_virtio_pci_state {
 	uint8_t config[PV_PCI_CONFIG_SIZE];
 	uint32_t device_feature_select;
@@ -91,6 +95,14 @@ void pv_virtio_pci_bar_write(
 
 /* Brings BARs and doorbells on the bus in line with the configuration space and the device. */
 void pv_virtio_pci_sync_mappings(struct pv_virtio_pci *pci);
+
+/* Puts a BAR on the bus where its register says; false when that is taken. Takes it away, if it is
+ * there. Doorbells are not looked at. */
+bool pv_virtio_pci_map_bar(struct pv_virtio_pci *pci, unsigned bar);
+void pv_virtio_pci_unmap_bar(struct pv_virtio_pci *pci, unsigned bar);
+
+/* Maps doorbells as the mapping of BAR 0 and the device ask for, and unmaps others. */
+void pv_virtio_pci_sync_doorbells(struct pv_virtio_pci *pci);
 
 /* Sets the INTx line to what ISR, command register and MSI-X ask for. */
 void pv_virtio_pci_sync_line(struct pv_virtio_pci *pci);

@@ -43,7 +43,7 @@ struct pv_queue {
 	const struct pv_gmem *mem;
 	bool event_idx; /* VIRTIO_F_EVENT_IDX was accepted */
 	bool indirect;	/* VIRTIO_F_INDIRECT_DESC was accepted */
-	bool quiet;	/* the device asked for no kicks; not part of a snapshot */
+	bool quiet;	/* the device asked for no kicks; a snapshot keeps it too */
 	const char *broken; /* NULL, or which rule the driver broke */
 };
 

@@ -12,6 +12,10 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/pack.h"
+#include "virtio/fields.h"
+#include "virtio/state.h"
+
 /* Most bytes that one request gets; a driver asks again when it wants more (5.4.6). */
 #define REQUEST_MAX 65536u
 #define QUEUE_SIZE  64
@@ -120,4 +124,41 @@ void pv_rng_init(struct pv_rng *rng, const struct pv_gmem *mem, const uint64_t *
 	};
 	pv_virtio_init(&rng->virtio);
 	restart(rng);
+}
+
+void pv_rng_save(const struct pv_rng *rng, struct pv_pack *pack)
+{
+	pv_pack_map(pack, 4);
+	pv_pack_str(pack, "virtio");
+	pv_virtio_save(&rng->virtio, pack);
+	pv_pack_str(pack, "seeded");
+	pv_pack_bool(pack, rng->seeded);
+	pv_pack_str(pack, "seed");
+	pv_pack_uint(pack, rng->seed);
+	pv_pack_str(pack, "state");
+	pv_pack_array(pack, 4);
+	for (unsigned i = 0; i < 4; i++)
+		pv_pack_uint(pack, rng->state[i]);
+}
+
+int pv_rng_load(struct pv_rng *rng, const struct pv_val *val, struct pv_err *err)
+{
+	struct pv_fields fields = pv_fields_begin(val, "an entropy device", err);
+	uint64_t state[4];
+	const struct pv_val *virtio = pv_fields_value(&fields, "virtio");
+	const bool seeded = pv_fields_bool(&fields, "seeded");
+	const uint64_t seed = pv_fields_uint(&fields, "seed", UINT64_MAX);
+	pv_fields_uints(&fields, "state", 4, UINT64_MAX, state);
+	/* The one state that the generator never reaches and never leaves. */
+	if (!(state[0] | state[1] | state[2] | state[3]))
+		pv_fields_fail(&fields, "the generator is all zeroes");
+	int status = pv_fields_end(&fields);
+	if (status == 0)
+		status = pv_virtio_load(&rng->virtio, virtio, err);
+	if (status < 0)
+		return status;
+	rng->seeded = seeded;
+	rng->seed = seed;
+	memcpy(rng->state, state, sizeof(state));
+	return 0;
 }

@@ -1,7 +1,7 @@
 /*
  * Socket device (virtio 1.2, section 5.10): what comes from the guest and what the host asks for.
  * virtio/vsock_conn.c has a connection, virtio/vsock_table.c all of them, virtio/vsock_outbox.c
- * what goes to the guest.
+ * what goes to the guest, virtio/vsock_state.c snapshots.
  *
  * A tx chain's header is copied once and checked, its payload is copied into a scratch buffer of
  * one window, the chain is given back, and only then anybody looks at the copy. So no port ever
@@ -22,25 +22,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "virtio/vsock_conn.h"
-#include "virtio/vsock_outbox.h"
-#include "virtio/vsock_table.h"
+#include "virtio/vsock_device.h"
 
 /* 64 to 128 buffers of a Linux guest, 4 KiB each, hold the window that it announces. */
 #define RX_QUEUE_SIZE	 128
 #define TX_QUEUE_SIZE	 128
 #define EVENT_QUEUE_SIZE 16
-
-struct pv_vsock {
-	struct pv_virtio virtio;
-	uint64_t guest_cid;
-	bool tx_blocked; /* tx chains wait until the outbox drains */
-	bool tx_used;	 /* chains were given back since the last interrupt */
-	unsigned depth;	 /* of the enter brackets */
-	struct pv_vsock_table table;
-	struct pv_vsock_outbox outbox;
-	uint8_t payload[PV_VSOCK_WINDOW]; /* of the packet being handled */
-};
 
 static struct pv_vsock *vsock_of(struct pv_virtio *dev)
 {
@@ -393,4 +380,15 @@ unsigned pv_vsock_open_count(const struct pv_vsock *vsock)
 size_t pv_vsock_queued_bytes(const struct pv_vsock *vsock)
 {
 	return vsock->outbox.queued;
+}
+
+bool pv_vsock_is_quiescent(const struct pv_vsock *vsock)
+{
+	const struct pv_vsock_conn *conns[PV_VSOCK_CONNS_MAX];
+	const unsigned count = pv_vsock_table_list(&vsock->table, conns);
+
+	for (unsigned i = 0; i < count; i++)
+		if (conns[i]->state.rx_cnt != conns[i]->state.fwd_cnt)
+			return false;
+	return vsock->outbox.queued == 0;
 }

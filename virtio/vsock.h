@@ -64,4 +64,7 @@ void pv_vsock_conn_close(struct pv_vsock_conn *conn);
 unsigned pv_vsock_open_count(const struct pv_vsock *vsock);
 size_t pv_vsock_queued_bytes(const struct pv_vsock *vsock);
 
+/* True when no bytes are queued for the guest, and ports have digested all that they received. */
+bool pv_vsock_is_quiescent(const struct pv_vsock *vsock);
+
 #endif

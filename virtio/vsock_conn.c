@@ -38,7 +38,7 @@ static uint32_t in_flight(const struct pv_vsock_conn_state *state)
 	return state->tx_cnt - state->guest_fwd_cnt;
 }
 
-static bool is_over(const struct pv_vsock_conn *conn)
+bool pv_vsock_conn_is_over(const struct pv_vsock_conn *conn)
 {
 	const struct pv_vsock_conn_state *state = &conn->state;
 	bool shutdown_sent = state->host_shutdown && !(state->owed & PV_VSOCK_OWED_SHUTDOWN);
@@ -171,7 +171,7 @@ static ssize_t out_append(struct pv_vsock_conn *conn, const void *data, size_t l
 
 void pv_vsock_conn_advance(struct pv_vsock_conn *conn)
 {
-	if (is_over(conn)) {
+	if (pv_vsock_conn_is_over(conn)) {
 		pv_vsock_end(conn, true, true);
 		return;
 	}

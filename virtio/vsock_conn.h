@@ -35,8 +35,8 @@ enum pv_vsock_conn_phase {
 #define PV_VSOCK_OWED_SHUTDOWN (1u << 3)
 
 /*
- * What both ends agree on. Plain data: with the bytes that wait and the listener's or opener's name
- * for the port, this is also what a snapshot keeps of a connection. All counters are free-running
+ * What both ends agree on. Plain data: with the bytes that wait this is also what a snapshot keeps
+ * of a connection. All counters are free-running
  * modulo 2^32 (5.10.6.3).
  */
 struct pv_vsock_conn_state {
@@ -89,6 +89,9 @@ uint32_t pv_vsock_conn_room(const struct pv_vsock_conn *conn);
 
 /* Bytes that wait for the guest. */
 size_t pv_vsock_conn_waiting(const struct pv_vsock_conn *conn);
+
+/* True when neither side has anything more to say. */
+bool pv_vsock_conn_is_over(const struct pv_vsock_conn *conn);
 
 /* The operation to send next, VIRTIO_VSOCK_OP_INVALID when there is none. */
 uint16_t pv_vsock_conn_next_op(const struct pv_vsock_conn *conn);

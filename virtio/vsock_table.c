@@ -43,6 +43,17 @@ struct pv_vsock_conn *pv_vsock_table_any(struct pv_vsock_table *table)
 	return NULL;
 }
 
+unsigned pv_vsock_table_list(const struct pv_vsock_table *table, const struct pv_vsock_conn **out)
+{
+	const struct pv_vsock_conn *conn;
+	unsigned count = 0;
+
+	for (unsigned i = 0; count < table->count && i < PV_VSOCK_TABLE_BUCKETS; i++)
+		for (conn = LIST_FIRST(&table->buckets[i]); conn; conn = LIST_NEXT(conn, link))
+			out[count++] = conn;
+	return count;
+}
+
 struct pv_vsock_conn *pv_vsock_table_add(
     struct pv_vsock_table *table, uint32_t host_port, uint32_t guest_port)
 {

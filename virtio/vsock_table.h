@@ -40,6 +40,10 @@ struct pv_vsock_conn *pv_vsock_table_find(
 /* Any live connection, or NULL. */
 struct pv_vsock_conn *pv_vsock_table_any(struct pv_vsock_table *table);
 
+/* Fills in the live connections, in no order; `out` has room for PV_VSOCK_CONNS_MAX. Returns how many
+ * there are. */
+unsigned pv_vsock_table_list(const struct pv_vsock_table *table, const struct pv_vsock_conn **out);
+
 /* Adds a zeroed connection with these ports, which must be free. NULL with PV_VSOCK_CONNS_MAX alive
  * or out of memory. */
 struct pv_vsock_conn *pv_vsock_table_add(

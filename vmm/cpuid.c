@@ -21,6 +21,7 @@
 #include <sys/ioctl.h>
 
 #include "base/err.h"
+#include "base/pack.h"
 #include "vmm/kvm.h"
 
 /* Leaves that we add when KVM does not list them. */
@@ -188,8 +189,9 @@ void pv_cpuid_adjust(
 		base->eax = TIMING_LEAF;
 }
 
-int pv_cpuid_install(
-    const struct pv_kvm *kvm, int vcpu_fd, unsigned index, unsigned cpus, struct pv_err *err)
+/* The CPUID of a vCPU of a machine here, to be freed. */
+static int build(struct kvm_cpuid2 **out, const struct pv_kvm *kvm, uint32_t tsc_khz,
+    unsigned index, unsigned cpus, struct pv_err *err)
 {
 	unsigned supported = kvm->cpuid->nent;
 	unsigned capacity = supported + EXTRA_ENTRIES;
@@ -199,18 +201,63 @@ int pv_cpuid_install(
 	if (!cpuid)
 		return pv_err_nomem(err, "CPUID");
 	memcpy(cpuid, kvm->cpuid, sizeof(*cpuid) + supported * sizeof(cpuid->entries[0]));
-
-	int khz = ioctl(vcpu_fd, KVM_GET_TSC_KHZ, 0);
 	struct pv_cpuid_config config = {
 	    .index = index,
 	    .cpus = cpus,
-	    .tsc_khz = khz > 0 ? (uint32_t)khz : 0,
+	    .tsc_khz = tsc_khz,
 	    .tsc_deadline = ioctl(kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
 	};
 	pv_cpuid_adjust(cpuid, capacity, &config);
-	int code = 0;
+	*out = cpuid;
+	return 0;
+}
+
+int pv_cpuid_install(
+    const struct pv_kvm *kvm, int vcpu_fd, unsigned index, unsigned cpus, struct pv_err *err)
+{
+	struct kvm_cpuid2 *cpuid;
+	int khz = ioctl(vcpu_fd, KVM_GET_TSC_KHZ, 0);
+	int code = build(&cpuid, kvm, khz > 0 ? (uint32_t)khz : 0, index, cpus, err);
+	if (code < 0)
+		return code;
 	if (ioctl(vcpu_fd, KVM_SET_CPUID2, cpuid) < 0)
 		code = pv_err_system(err, errno, "vCPU %u: KVM refuses CPUID", index);
+	free(cpuid);
+	return code;
+}
+
+int pv_cpuid_save(const struct pv_kvm *kvm, unsigned cpus, struct pv_pack *pack, struct pv_err *err)
+{
+	struct kvm_cpuid2 *cpuid;
+	int code = build(&cpuid, kvm, 0, 0, cpus, err);
+	if (code < 0)
+		return code;
+	pv_pack_bin(pack, cpuid->entries, cpuid->nent * sizeof(cpuid->entries[0]));
+	free(cpuid);
+	return 0;
+}
+
+int pv_cpuid_check(
+    const struct pv_kvm *kvm, unsigned cpus, const void *saved, size_t size, struct pv_err *err)
+{
+	struct kvm_cpuid2 *cpuid;
+	int code = build(&cpuid, kvm, 0, 0, cpus, err);
+	if (code < 0)
+		return code;
+	const uint8_t *before = saved; /* not aligned */
+	const size_t count = size / sizeof(cpuid->entries[0]);
+	for (size_t i = 0; i < count || i < cpuid->nent; i++) {
+		if (i < count && i < cpuid->nent &&
+		    memcmp(before + i * sizeof(cpuid->entries[0]), &cpuid->entries[i],
+			sizeof(cpuid->entries[0])) == 0)
+			continue;
+		struct kvm_cpuid_entry2 leaf = cpuid->entries[i < cpuid->nent ? i : 0];
+		code = pv_err_set(err, PV_ERR_INPUT, ENOTSUP,
+		    "it was made on another processor or another version of KVM (CPUID leaf 0x%x "
+		    "differs); make it anew on this host",
+		    leaf.function);
+		break;
+	}
 	free(cpuid);
 	return code;
 }

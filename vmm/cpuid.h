@@ -5,11 +5,13 @@
 #define PV_VMM_CPUID_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct kvm_cpuid2;
 struct pv_err;
 struct pv_kvm;
+struct pv_pack;
 
 /* What differs between vCPUs and machines. */
 struct pv_cpuid_config {
@@ -26,5 +28,15 @@ void pv_cpuid_adjust(
 /* Sets CPUID of a new vCPU. Returns 0 or -errno. */
 int pv_cpuid_install(
     const struct pv_kvm *kvm, int vcpu_fd, unsigned index, unsigned cpus, struct pv_err *err);
+
+/*
+ * What a guest with `cpus` vCPUs here finds in CPUID, as one msgpack value, and whether `saved` is
+ * still the same (-ENOTSUP): a guest that found features cannot do without them. The frequencies
+ * are not part of it. Returns 0 or -errno.
+ */
+int pv_cpuid_save(
+    const struct pv_kvm *kvm, unsigned cpus, struct pv_pack *pack, struct pv_err *err);
+int pv_cpuid_check(
+    const struct pv_kvm *kvm, unsigned cpus, const void *saved, size_t size, struct pv_err *err);
 
 #endif

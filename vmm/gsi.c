@@ -20,6 +20,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "base/pack.h"
+#include "virtio/fields.h"
 #include "vmm/kvm_vm.h"
 
 void pv_gsi_init(struct pv_gsi *gsi, const struct pv_kvm_vm *vm)
@@ -32,18 +34,43 @@ void pv_gsi_reset(struct pv_gsi *gsi)
 	memset(gsi->sources, 0, sizeof(gsi->sources));
 }
 
+static void set_pin(struct pv_gsi *gsi, unsigned pin, uint32_t sources)
+{
+	const uint32_t before = gsi->sources[pin];
+	gsi->sources[pin] = sources;
+	if (!sources == !before)
+		return;
+	struct kvm_irq_level irq = {.irq = pin, .level = sources != 0};
+	/* Fails only without controllers, and then nobody could take the interrupt. */
+	ioctl(gsi->vm->fd, KVM_IRQ_LINE, &irq);
+}
+
 static void set_wire(void *ctx, bool level)
 {
 	const struct pv_gsi_wire *wire = ctx;
-	struct pv_gsi *gsi = wire->gsi;
-	const uint32_t before = gsi->sources[wire->pin];
+	const uint32_t before = wire->gsi->sources[wire->pin];
 	const uint32_t bit = 1u << wire->source;
-	gsi->sources[wire->pin] = level ? before | bit : before & ~bit;
-	if (!gsi->sources[wire->pin] == !before)
-		return;
-	struct kvm_irq_level irq = {.irq = wire->pin, .level = gsi->sources[wire->pin] != 0};
-	/* Fails only without controllers, and then nobody could take the interrupt. */
-	ioctl(gsi->vm->fd, KVM_IRQ_LINE, &irq);
+	set_pin(wire->gsi, wire->pin, level ? before | bit : before & ~bit);
+}
+
+void pv_gsi_save(const struct pv_gsi *gsi, struct pv_pack *pack)
+{
+	pv_pack_map(pack, 1);
+	pv_pack_str(pack, "sources");
+	pv_pack_array(pack, PV_GSI_COUNT);
+	for (unsigned i = 0; i < PV_GSI_COUNT; i++)
+		pv_pack_uint(pack, gsi->sources[i]);
+}
+
+int pv_gsi_load(struct pv_gsi *gsi, const struct pv_val *val, struct pv_err *err)
+{
+	uint64_t sources[PV_GSI_COUNT];
+	struct pv_fields fields = pv_fields_begin(val, "interrupt pins", err);
+	pv_fields_uints(&fields, "sources", PV_GSI_COUNT, UINT32_MAX, sources);
+	int code = pv_fields_end(&fields);
+	for (unsigned i = 0; i < PV_GSI_COUNT && code == 0; i++)
+		set_pin(gsi, i, (uint32_t)sources[i]);
+	return code;
 }
 
 struct pv_irq_line pv_gsi_line(struct pv_gsi_wire *wire)

@@ -9,7 +9,10 @@
 
 #include "base/irq.h"
 
+struct pv_err;
 struct pv_kvm_vm;
+struct pv_pack;
+struct pv_val;
 
 #define PV_GSI_COUNT 24 /* pins of the IOAPIC */
 
@@ -33,6 +36,14 @@ void pv_gsi_init(struct pv_gsi *gsi, const struct pv_kvm_vm *vm);
 
 /* All wires low, as after power-on. The controllers are new ones then and not told. */
 void pv_gsi_reset(struct pv_gsi *gsi);
+
+/*
+ * Who drives which pin, as one msgpack value. Loading sets the pins of the controllers, whose own
+ * state has to follow: an edge that the guest has seen would otherwise be seen again. Returns 0 or
+ * -EBADMSG.
+ */
+void pv_gsi_save(const struct pv_gsi *gsi, struct pv_pack *pack);
+int pv_gsi_load(struct pv_gsi *gsi, const struct pv_val *val, struct pv_err *err);
 
 /* The line that sets `wire`, which must stay where it is. */
 struct pv_irq_line pv_gsi_line(struct pv_gsi_wire *wire);

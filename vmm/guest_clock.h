@@ -1,24 +1,32 @@
 /*
- * Guest time: kvmclock, the TSC and the wall clock that the guest reads at boot. It begins when the
- * machine starts, stands still while it is paused, and is what the RTC shows too.
+ * Guest time: kvmclock, the TSC, timers and the wall clock that the guest reads at boot. It begins
+ * when the machine starts, stands still while it is paused, and is what the RTC shows too.
  */
 #ifndef PV_VMM_GUEST_CLOCK_H
 #define PV_VMM_GUEST_CLOCK_H
 
+#include <linux/kvm.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+struct pv_err;
 struct pv_gmem;
 struct pv_kvm_vm;
+struct pv_pack;
+struct pv_val;
 
 struct pv_guest_clock {
 	const struct pv_kvm_vm *vm;
 	int64_t wall_base_ns; /* wall time at kvmclock 0 */
 	bool running;
-	/* While it does not run: kvmclock, and per vCPU the TSC and its deadline timer. */
+	/* While it does not run: kvmclock, the interval timer, and per vCPU the TSC and the local
+	 * APIC's timer. */
 	uint64_t frozen_ns;
+	struct kvm_pit_state2 pit;
 	struct pv_guest_clock_vcpu *frozen; /* NULL before the first freeze */
 	uint64_t frozen_host_tsc;
+	bool scaled; /* KVM scales the TSC: an offset is not the whole difference to the host's */
+	bool loaded; /* the virtual machine knows nothing of it yet: a thaw sets all */
 };
 
 /* Stopped at wall time `wall_ns`. `vm` is not owned. */
@@ -40,6 +48,18 @@ void pv_guest_clock_carry(struct pv_guest_clock *clock);
 /* All vCPUs are parked: guest time stops, and goes on as if nothing had been. Best effort. */
 void pv_guest_clock_freeze(struct pv_guest_clock *clock);
 void pv_guest_clock_thaw(struct pv_guest_clock *clock);
+
+/*
+ * Guest time that stands still, as one msgpack value, and back into another clock that stands
+ * still. Saving fails with -ENOMEM when the freeze had no memory for it. Loading fails with
+ * -EBADMSG, or with -ENOTSUP when the host's TSC has another frequency that KVM cannot bridge.
+ */
+int pv_guest_clock_save(
+    const struct pv_guest_clock *clock, struct pv_pack *pack, struct pv_err *err);
+int pv_guest_clock_load(struct pv_guest_clock *clock, const struct pv_val *val, struct pv_err *err);
+
+/* Moves guest time that stands still forward, so that it is `wall_ns`; never back. */
+void pv_guest_clock_jump(struct pv_guest_clock *clock, int64_t wall_ns);
 
 /* The guest's wall time, nanoseconds since 1970. Any thread that may look at the machine. */
 int64_t pv_guest_clock_now(const struct pv_guest_clock *clock);

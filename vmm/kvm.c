@@ -47,6 +47,13 @@ static bool has(const struct pv_kvm *kvm, int capability)
 	return ioctl(kvm->fd, KVM_CHECK_EXTENSION, capability) > 0;
 }
 
+/* Of those whose value is a size. */
+static unsigned size_of(const struct pv_kvm *kvm, int capability)
+{
+	int size = ioctl(kvm->fd, KVM_CHECK_EXTENSION, capability);
+	return size > 0 ? (unsigned)size : 0;
+}
+
 static enum pv_kvm_backend find_backend(void)
 {
 	if (access("/sys/module/kvm_intel", F_OK) == 0 || access("/sys/module/kvm_amd", F_OK) == 0)
@@ -135,7 +142,8 @@ int pv_kvm_open(struct pv_kvm *kvm, struct pv_err *err)
 	kvm->has_immediate_exit = true;
 	kvm->has_user_msr =
 	    has(kvm, KVM_CAP_X86_USER_SPACE_MSR) && has(kvm, KVM_CAP_X86_MSR_FILTER);
-	kvm->has_xsave2 = has(kvm, KVM_CAP_XSAVE2);
+	kvm->xsave_size = size_of(kvm, KVM_CAP_XSAVE2);
+	kvm->nested_size = size_of(kvm, KVM_CAP_NESTED_STATE);
 	kvm->backend = find_backend();
 	code = ask_cpuid(kvm, err);
 	if (code < 0)
@@ -159,6 +167,7 @@ void pv_kvm_close(struct pv_kvm *kvm)
 		return;
 	pv_reaper_destroy(kvm->reaper);
 	free(kvm->cpuid);
+	free(kvm->msrs);
 	/* A zeroed object was never opened: its 0 is not ours. */
 	if (kvm->vcpu_mmap_size > 0 || kvm->fd > 0) {
 		pv_fd_close(&kvm->ram_pool);

@@ -4,7 +4,8 @@
  *
  * The other parts: machine_boot.c (first instruction), machine_devices.c and machine_slots.c (what
  * is on the buses), machine_exit.c (what vCPUs ask for), machine_run.c (states). The threads and
- * locks are described in vcpu.c and machine_run.c.
+ * locks are described in vcpu.c and machine_run.c. Machines that continue from a frozen one are
+ * put together in machine_restore.c.
  */
 #include "vmm/machine.h"
 
@@ -20,6 +21,7 @@
 #include "vmm/layout.h"
 #include "vmm/machine_private.h"
 #include "vmm/reap.h"
+#include "vmm/template.h"
 
 #define PAGE	      UINT64_C(4096)
 #define MIB	      (UINT64_C(1) << 20)
@@ -122,7 +124,7 @@ static int copy_config(
 	    config->initial_time_ns ? *config->initial_time_ns : pv_clock_wall();
 	machine->no_devices = config->no_devices;
 	machine->payload_gpa = config->payload_gpa;
-	if (!config->kernel &&
+	if (!config->kernel && config->payload.len > 0 &&
 	    pv_bytes_append(&machine->payload, config->payload.data, config->payload.len) < 0)
 		return pv_err_nomem(err, "payload");
 	if (config->events)
@@ -156,11 +158,15 @@ static int assemble(struct pv_machine *machine, struct pv_err *err)
 	code = pv_machine_set_entry(machine, &machine->vm, err);
 	if (code < 0)
 		return code;
+	return pv_machine_init_crew(machine, err);
+}
+
+int pv_machine_init_crew(struct pv_machine *machine, struct pv_err *err)
+{
 	return pv_crew_init(&machine->crew, &machine->vm, machine->cpus, &CREW_OPS, machine, err);
 }
 
-/* Frees all of a machine that runs no more, or was only partly built. */
-static void take_apart(struct pv_machine *machine)
+void pv_machine_take_apart(struct pv_machine *machine)
 {
 	pv_crew_finish(&machine->crew);
 	if (!machine->no_devices) {
@@ -173,11 +179,32 @@ static void take_apart(struct pv_machine *machine)
 	pv_kvm_vm_finish(&machine->vm, reap);
 	pv_ram_finish(&machine->ram, reap);
 	pv_reap_start(reap);
+	pv_template_unref(machine->template);
 	pv_guest_clock_finish(&machine->clock);
 	pv_bytes_finish(&machine->payload);
 	free(machine->initrd);
 	free(machine->cmdline);
 	free(machine);
+}
+
+/* Out of memory is all that can go wrong. */
+struct pv_machine *pv_machine_outline(struct pv_kvm *kvm, struct pv_loop *loop,
+    const struct pv_machine_config *config, struct pv_err *err)
+{
+	struct pv_machine *machine = calloc(1, sizeof(*machine));
+	if (!machine) {
+		pv_err_nomem(err, "machine");
+		return NULL;
+	}
+	machine->kvm = kvm;
+	machine->loop = loop;
+	machine->vm.fd = -1;
+	machine->no_devices = config->no_devices;
+	if (copy_config(machine, config, err) < 0) {
+		pv_machine_take_apart(machine);
+		return NULL;
+	}
+	return machine;
 }
 
 int pv_machine_create(struct pv_machine **out, struct pv_kvm *kvm, struct pv_loop *loop,
@@ -187,17 +214,12 @@ int pv_machine_create(struct pv_machine **out, struct pv_kvm *kvm, struct pv_loo
 	int code = check(kvm, config, err);
 	if (code < 0)
 		return code;
-	struct pv_machine *machine = calloc(1, sizeof(*machine));
+	struct pv_machine *machine = pv_machine_outline(kvm, loop, config, err);
 	if (!machine)
-		return pv_err_nomem(err, "machine");
-	machine->kvm = kvm;
-	machine->loop = loop;
-	machine->no_devices = config->no_devices;
-	code = copy_config(machine, config, err);
-	if (code == 0)
-		code = assemble(machine, err);
+		return -ENOMEM;
+	code = assemble(machine, err);
 	if (code < 0) {
-		take_apart(machine);
+		pv_machine_take_apart(machine);
 		return code;
 	}
 	*out = machine;
@@ -209,7 +231,7 @@ void pv_machine_destroy(struct pv_machine *machine)
 	if (!machine)
 		return;
 	pv_machine_stop(machine);
-	take_apart(machine);
+	pv_machine_take_apart(machine);
 }
 
 enum pv_machine_state pv_machine_state(const struct pv_machine *machine)

@@ -1,5 +1,6 @@
 /*
  * A machine: KVM virtual machine, vCPUs, RAM and devices, from kernel image to power-off. The public header of libprovium-vmm, usable alone.
+ * Freezing, forking and rewinding machines is in vmm/template.h.
  *
  * A machine belongs to one event loop (base/loop.h). Its functions are called on any thread but the loop's and the vCPUs' own, without the loop
  * lock, unless marked [locked]. Events come under the loop lock, from the loop thread or a vCPU thread.
@@ -74,7 +75,7 @@ int pv_machine_create(struct pv_machine **out, struct pv_kvm *kvm, struct pv_loo
 /* Stops and frees. Returns when nothing of the machine runs any more. NULL is fine. */
 void pv_machine_destroy(struct pv_machine *machine);
 
-/* Created or paused to running. Returns 0 or -errno. */
+/* Created, paused or restored to running. Returns 0 or -errno. */
 int pv_machine_start(struct pv_machine *machine, struct pv_err *err);
 
 /* Running to paused: returns when every vCPU is out of guest mode and no device works. Guest time stands still. */

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "virtio/state.h"
 #include "virtio/vsock.h"
 #include "vmm/layout.h"
 #include "vmm/machine_private.h"
@@ -165,6 +166,13 @@ void pv_machine_devices_wake(struct pv_machine *machine)
 			pv_machine_slot_wake(&machine->slots[i]);
 	}
 	pv_rtc_rearm(&machine->rtc);
+}
+
+void pv_machine_devices_resume(struct pv_machine *machine)
+{
+	pv_virtio_resume(&machine->rng.virtio);
+	pv_virtio_resume(&machine->console.virtio);
+	pv_virtio_resume(pv_vsock_virtio(machine->vsock));
 }
 
 /* --- what the owner of the machine does to its devices --- */

@@ -26,12 +26,19 @@
 #include "vmm/vcpu.h"
 
 struct pv_err;
+struct pv_pack;
+struct pv_stream_port_ops;
+struct pv_template;
 struct pv_virtio;
+struct pv_vsock_conn;
 
 /* A doorbell that the kernel rings. */
 struct pv_machine_bell {
 	struct pv_machine_slot *slot;
 	unsigned queue;
+	bool wanted; /* the device wants it at `gpa` */
+	bool mapped; /* the kernel has it at `gpa`; more than wanted only while bells are held */
+	uint64_t gpa;
 	bool open; /* `fd` is ours and watched */
 	int fd;
 	struct pv_loop_watch watch;
@@ -88,6 +95,12 @@ struct pv_machine {
 	enum pv_machine_wish wish;
 	struct pv_machine_stop stop;
 
+	struct pv_template *template; /* what a rewind goes back to, one reference; NULL: nothing */
+	bool restored;		      /* has not run since its state was loaded */
+	bool (*adopt)(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
+	    uint32_t guest_port, const struct pv_stream_port_ops **ops, void **port_ctx);
+	void *adopt_ctx;
+
 	struct pv_ram ram;
 	struct pv_kvm_vm vm; /* replaced at reset, under the loop lock, while all are parked */
 	struct pv_crew crew;
@@ -108,10 +121,21 @@ struct pv_machine {
 	struct pv_gsi_wire rtc_wire;
 	struct pv_gsi_wire sci_wire;
 	struct pv_machine_slot slots[PV_PCI_HOST_SLOTS];
+	bool holds_bells; /* doorbells stay in the kernel, since most are wanted again at once */
 	struct pv_rng rng;
 	struct pv_console console;
 	struct pv_vsock *vsock;
 };
+
+/* --- machine.c --- */
+
+/* A machine with a checked configuration and nothing else, or NULL with `err` filled. */
+struct pv_machine *pv_machine_outline(struct pv_kvm *kvm, struct pv_loop *loop,
+    const struct pv_machine_config *config, struct pv_err *err);
+/* Prepares vCPU threads. */
+int pv_machine_init_crew(struct pv_machine *machine, struct pv_err *err);
+/* Frees all of a machine that runs no more, or was only partly built. */
+void pv_machine_take_apart(struct pv_machine *machine);
 
 /* --- machine_devices.c, all under the loop lock --- */
 
@@ -123,6 +147,8 @@ void pv_machine_devices_reset(struct pv_machine *machine);
 /* What is under way is brought to an end, then no device works until it is woken. */
 void pv_machine_devices_quiesce(struct pv_machine *machine);
 void pv_machine_devices_wake(struct pv_machine *machine);
+/* Work and interrupts that were on their way when the state was saved. After the wake. */
+void pv_machine_devices_resume(struct pv_machine *machine);
 
 /* --- machine_slots.c, all under the loop lock --- */
 
@@ -132,6 +158,12 @@ int pv_machine_slot_fill(
 void pv_machine_slot_empty(struct pv_machine *machine, unsigned slot);
 void pv_machine_slot_quiesce(struct pv_machine_slot *slot);
 void pv_machine_slot_wake(struct pv_machine_slot *slot);
+/*
+ * While doorbells are held, what devices unmap stays in the kernel; letting go unmaps what was not
+ * mapped again. Taking one out of the kernel costs a grace period.
+ */
+void pv_machine_hold_bells(struct pv_machine *machine);
+void pv_machine_let_go_bells(struct pv_machine *machine);
 
 /* --- machine_boot.c --- */
 
@@ -147,7 +179,23 @@ int pv_machine_set_entry(
 void pv_machine_exited(void *ctx, unsigned vcpu, struct kvm_run *run);
 void pv_machine_failed(void *ctx, unsigned vcpu, int code);
 
+/* --- machine_state.c, under the loop lock, while the machine is paused --- */
+
+/* All but RAM, as one msgpack value in `out`. */
+int pv_machine_state_save(struct pv_machine *machine, struct pv_bytes *out, struct pv_err *err);
+/* The way back, into a new machine or a used one, whose RAM has its content already. On failure the
+ * machine must not run. */
+int pv_machine_state_load(
+    struct pv_machine *machine, const struct pv_template *from, struct pv_err *err);
+
 /* --- machine_run.c --- */
+
+/* Take the loop lock and the machine for an operation that is called `what` in refusals, and give
+ * both back. Fails, holding nothing, when the machine is not paused. */
+int pv_machine_begin_paused(struct pv_machine *machine, const char *what, struct pv_err *err);
+void pv_machine_end(struct pv_machine *machine);
+/* [locked, begun, all parked] Carries out what the guest, or the machine itself, wishes. */
+void pv_machine_settle(struct pv_machine *machine);
 
 /* [locked] On a vCPU thread: carried out when all are parked. */
 void pv_machine_wish_reset(struct pv_machine *machine);

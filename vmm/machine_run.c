@@ -11,7 +11,8 @@
  * out: unless the machine is busy, in which case the operation that is under way finds the wish
  * once all are parked. Either way it is done by exactly one thread, with all vCPUs parked.
  *
- *   created --start--> running <--pause, resume--> paused
+ *   created --start--> running <--pause, resume--> paused (freeze, rewind)
+ *   restored: begins in paused
  *      all of them --stop, or the guest's wish--> stopped, for good
  */
 #include <errno.h>
@@ -30,7 +31,7 @@ static const char *const STATE_NAMES[] = {
     [PV_MACHINE_STOPPED] = "stopped",
 };
 
-/* Takes the loop lock and the machine. */
+/* Takes the loop lock and the machine, when no other operation has it. */
 static void begin(struct pv_machine *machine)
 {
 	pv_loop_lock(machine->loop);
@@ -39,8 +40,7 @@ static void begin(struct pv_machine *machine)
 	machine->busy = true;
 }
 
-/* Gives both back. */
-static void end(struct pv_machine *machine)
+void pv_machine_end(struct pv_machine *machine)
 {
 	machine->busy = false;
 	pv_loop_wake(machine->loop);
@@ -54,6 +54,16 @@ static int refuse(const struct pv_machine *machine, const char *what, struct pv_
 		    "cannot %s a machine that is stopped: %s", what, machine->stop.text);
 	return pv_err_set(err, PV_ERR_STATE, EINVAL, "cannot %s a machine that is %s", what,
 	    STATE_NAMES[machine->state]);
+}
+
+int pv_machine_begin_paused(struct pv_machine *machine, const char *what, struct pv_err *err)
+{
+	begin(machine);
+	if (machine->state == PV_MACHINE_PAUSED)
+		return 0;
+	int code = refuse(machine, what, err);
+	pv_machine_end(machine);
+	return code;
 }
 
 /* [locked, busy] Parks all vCPUs. The lock is dropped meanwhile. */
@@ -103,6 +113,12 @@ static int rebuild(struct pv_machine *machine, struct pv_kvm_vm *fresh, struct p
 static void do_reset(struct pv_machine *machine)
 {
 	machine->wish = PV_MACHINE_WISH_NONE;
+	if (!machine->kernel && machine->payload.len == 0) {
+		pv_machine_wish_stop(machine, PV_MACHINE_STOP_CRASHED,
+		    "the guest wants to reboot, but the machine was restored without a kernel to "
+		    "boot");
+		return;
+	}
 	pv_machine_devices_reset(machine);
 	pv_guest_clock_carry(&machine->clock);
 	pv_loop_unlock(machine->loop);
@@ -129,8 +145,8 @@ static void do_reset(struct pv_machine *machine)
 		machine->events.rebooted(machine->events_ctx);
 }
 
-/* [locked, busy, all parked] Carries out what the guest wishes. May end in the stopped state. */
-static void settle(struct pv_machine *machine)
+/* May end in the stopped state. */
+void pv_machine_settle(struct pv_machine *machine)
 {
 	while (machine->wish != PV_MACHINE_WISH_NONE) {
 		if (machine->wish == PV_MACHINE_WISH_STOP)
@@ -169,10 +185,10 @@ void pv_machine_all_parked(void *ctx)
 		return;
 	}
 	machine->busy = true;
-	settle(machine);
+	pv_machine_settle(machine);
 	if (machine->state == PV_MACHINE_RUNNING)
 		pv_crew_go(&machine->crew);
-	end(machine);
+	pv_machine_end(machine);
 }
 
 /* [locked, busy] */
@@ -193,14 +209,22 @@ static int start_first(struct pv_machine *machine, struct pv_err *err)
 	return 0;
 }
 
-/* [locked, busy] */
-static void go_on(struct pv_machine *machine)
+/* [locked, busy] A restored machine has no threads before it first goes on. */
+static int go_on(struct pv_machine *machine, struct pv_err *err)
 {
+	int code = pv_crew_is_started(&machine->crew) ? 0 : pv_crew_start(&machine->crew, err);
+	if (code < 0)
+		return code;
 	machine->state = PV_MACHINE_RUNNING;
 	pv_guest_clock_thaw(&machine->clock);
-	if (!machine->no_devices)
+	if (!machine->no_devices) {
 		pv_machine_devices_wake(machine);
+		if (machine->restored)
+			pv_machine_devices_resume(machine);
+	}
+	machine->restored = false;
 	pv_crew_go(&machine->crew);
+	return 0;
 }
 
 int pv_machine_start(struct pv_machine *machine, struct pv_err *err)
@@ -210,10 +234,10 @@ int pv_machine_start(struct pv_machine *machine, struct pv_err *err)
 	if (machine->state == PV_MACHINE_CREATED)
 		code = start_first(machine, err);
 	else if (machine->state == PV_MACHINE_PAUSED)
-		go_on(machine);
+		code = go_on(machine, err);
 	else
 		code = refuse(machine, "start", err);
-	end(machine);
+	pv_machine_end(machine);
 	return code;
 }
 
@@ -222,10 +246,10 @@ int pv_machine_resume(struct pv_machine *machine, struct pv_err *err)
 	int code = 0;
 	begin(machine);
 	if (machine->state == PV_MACHINE_PAUSED)
-		go_on(machine);
+		code = go_on(machine, err);
 	else
 		code = refuse(machine, "resume", err);
-	end(machine);
+	pv_machine_end(machine);
 	return code;
 }
 
@@ -238,7 +262,7 @@ int pv_machine_pause(struct pv_machine *machine, struct pv_err *err)
 		goto out;
 	}
 	park(machine);
-	settle(machine);
+	pv_machine_settle(machine);
 	if (machine->state != PV_MACHINE_RUNNING) {
 		code = refuse(machine, "pause", err);
 		goto out;
@@ -248,7 +272,7 @@ int pv_machine_pause(struct pv_machine *machine, struct pv_err *err)
 	if (!machine->no_devices)
 		pv_machine_devices_quiesce(machine);
 out:
-	end(machine);
+	pv_machine_end(machine);
 	return code;
 }
 
@@ -264,13 +288,13 @@ int pv_machine_reset(struct pv_machine *machine, struct pv_err *err)
 	/* A guest that has just died or powered off stays so. */
 	if (machine->wish != PV_MACHINE_WISH_STOP)
 		machine->wish = PV_MACHINE_WISH_RESET;
-	settle(machine);
+	pv_machine_settle(machine);
 	if (machine->state == PV_MACHINE_RUNNING)
 		pv_crew_go(&machine->crew);
 	else
 		code = refuse(machine, "reset", err);
 out:
-	end(machine);
+	pv_machine_end(machine);
 	return code;
 }
 
@@ -278,7 +302,7 @@ void pv_machine_stop(struct pv_machine *machine)
 {
 	begin(machine);
 	if (machine->state == PV_MACHINE_STOPPED) {
-		end(machine);
+		pv_machine_end(machine);
 		return;
 	}
 	pv_loop_unlock(machine->loop);
@@ -293,5 +317,5 @@ void pv_machine_stop(struct pv_machine *machine)
 	machine->state = PV_MACHINE_STOPPED;
 	if (!machine->no_devices)
 		pv_machine_devices_quiesce(machine);
-	end(machine);
+	pv_machine_end(machine);
 }

@@ -78,6 +78,14 @@ static void close_bell(struct pv_machine_bell *bell)
 	bell->open = false;
 }
 
+/* Takes a doorbell out of the kernel, if it is there. */
+static void take_out(struct pv_machine_bell *bell)
+{
+	if (bell->mapped)
+		pv_gsi_doorbell(&bell->slot->machine->gsi, bell->gpa, bell->fd, false);
+	bell->mapped = false;
+}
+
 static int map_bell(void *ctx, unsigned queue, uint64_t gpa)
 {
 	struct pv_machine_slot *slot = ctx;
@@ -87,14 +95,24 @@ static int map_bell(void *ctx, unsigned queue, uint64_t gpa)
 	int code = bell->open ? 0 : open_bell(bell);
 	if (code < 0)
 		return code;
-	return pv_gsi_doorbell(&slot->machine->gsi, gpa, bell->fd, true);
+	bell->wanted = true;
+	if (bell->mapped && bell->gpa == gpa)
+		return 0;
+	take_out(bell);
+	code = pv_gsi_doorbell(&slot->machine->gsi, gpa, bell->fd, true);
+	bell->mapped = bell->wanted = code == 0;
+	bell->gpa = gpa;
+	return code;
 }
 
 static void unmap_bell(void *ctx, unsigned queue, uint64_t gpa)
 {
 	struct pv_machine_slot *slot = ctx;
-	if (queue < PV_VIRTIO_QUEUES_MAX && slot->bells[queue].open)
-		pv_gsi_doorbell(&slot->machine->gsi, gpa, slot->bells[queue].fd, false);
+	if (queue >= PV_VIRTIO_QUEUES_MAX)
+		return;
+	slot->bells[queue].wanted = false;
+	if (!slot->machine->holds_bells)
+		take_out(&slot->bells[queue]);
 }
 
 static const struct pv_irq_doorbell_ops DOORBELL_OPS = {.map = map_bell, .unmap = unmap_bell};
@@ -160,5 +178,21 @@ void pv_machine_slot_wake(struct pv_machine_slot *slot)
 	for (unsigned i = 0; i < PV_VIRTIO_QUEUES_MAX; i++) {
 		if (slot->bells[i].open)
 			pv_loop_watch_set(&slot->bells[i].watch, EPOLLIN);
+	}
+}
+
+void pv_machine_hold_bells(struct pv_machine *machine)
+{
+	machine->holds_bells = true;
+}
+
+void pv_machine_let_go_bells(struct pv_machine *machine)
+{
+	machine->holds_bells = false;
+	for (unsigned i = 0; i < PV_PCI_HOST_SLOTS; i++) {
+		for (unsigned k = 0; machine->slots[i].pci && k < PV_VIRTIO_QUEUES_MAX; k++) {
+			if (!machine->slots[i].bells[k].wanted)
+				take_out(&machine->slots[i].bells[k]);
+		}
 	}
 }

@@ -14,6 +14,8 @@
 
 #include <string.h>
 
+#include "base/pack.h"
+#include "virtio/fields.h"
 #include "vmm/layout.h"
 
 /* PM1 status and enable (4.8.3.1). */
@@ -164,4 +166,42 @@ void pv_pm_raise_gpe(struct pv_pm *pm, unsigned event)
 		return;
 	pm->gpe_status |= (uint16_t)(1u << event);
 	update_sci(pm);
+}
+
+void pv_pm_save(const struct pv_pm *pm, struct pv_pack *pack)
+{
+	const struct {
+		const char *key;
+		uint16_t value;
+	} numbers[] = {
+	    {"status",     pm->status	 },
+	    {"enable",     pm->enable	 },
+	    {"control",	pm->control   },
+	    {"gpe_status", pm->gpe_status},
+	    {"gpe_enable", pm->gpe_enable},
+	};
+	const unsigned count = sizeof(numbers) / sizeof(numbers[0]);
+	pv_pack_map(pack, count + 2);
+	for (unsigned i = 0; i < count; i++) {
+		pv_pack_str(pack, numbers[i].key);
+		pv_pack_uint(pack, numbers[i].value);
+	}
+	pv_pack_str(pack, "suspended");
+	pv_pack_bool(pack, pm->suspended);
+	pv_pack_str(pack, "sci_level");
+	pv_pack_bool(pack, pm->sci_level);
+}
+
+int pv_pm_load(struct pv_pm *pm, const struct pv_val *val, struct pv_err *err)
+{
+	struct pv_fields fields = pv_fields_begin(val, "power management", err);
+	pm->status = (uint16_t)pv_fields_uint(&fields, "status", UINT16_MAX) & PM1_CLEARABLE;
+	pm->enable = (uint16_t)pv_fields_uint(&fields, "enable", UINT16_MAX) & PM1_EVENTS;
+	pm->control = (uint16_t)pv_fields_uint(&fields, "control", UINT16_MAX) & PM1_SLEEP_TYPE;
+	pm->control |= PM1_SCI_EN;
+	pm->gpe_status = (uint16_t)pv_fields_uint(&fields, "gpe_status", UINT16_MAX);
+	pm->gpe_enable = (uint16_t)pv_fields_uint(&fields, "gpe_enable", UINT16_MAX);
+	pm->suspended = pv_fields_bool(&fields, "suspended");
+	pm->sci_level = pv_fields_bool(&fields, "sci_level");
+	return pv_fields_end(&fields);
 }

@@ -11,6 +11,10 @@
 #include "base/bus.h"
 #include "base/irq.h"
 
+struct pv_err;
+struct pv_pack;
+struct pv_val;
+
 /* Ports claimed at PV_LAYOUT_PIO_PM; those behind belong to hot-plug. */
 #define PV_PM_PORTS 0x80u
 
@@ -38,6 +42,10 @@ extern const struct pv_bus_ops pv_pm_ops;
 
 void pv_pm_init(struct pv_pm *pm, struct pv_irq_line sci, const struct pv_pm_host *host);
 void pv_pm_reset(struct pv_pm *pm);
+
+/* The whole state as one msgpack value. Loading leaves the wire alone. Returns 0 or -EBADMSG. */
+void pv_pm_save(const struct pv_pm *pm, struct pv_pack *pack);
+int pv_pm_load(struct pv_pm *pm, const struct pv_val *val, struct pv_err *err);
 
 /* Presses the power button; it also wakes a suspended guest. */
 void pv_pm_power_button(struct pv_pm *pm);

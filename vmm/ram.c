@@ -13,7 +13,11 @@
  * Clearing punches a hole over the whole file: the pages go back to the host and the next touch
  * finds zeroes, which costs by what was used and not by the size.
  *
- * Created and cleared on the thread that builds or resets the machine, while no vCPU runs. Linux:
+ * Private RAM is a private mapping of a file that nobody writes to any more, at the same place, so
+ * memory slots need not know: KVM follows the mapping. A page is copied when it is first written.
+ * It is never cleared by a hole, which would be one in everybody's image.
+ *
+ * Created, cleared and frozen on the thread that does so to the machine, while no vCPU runs. Linux:
  * Documentation/filesystems/tmpfs.rst, Documentation/admin-guide/mm/transhuge.rst.
  */
 #include "vmm/ram.h"
@@ -29,6 +33,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "vmm/layout.h"
+#include "vmm/ram_copy.h"
 #include "vmm/reap.h"
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
@@ -58,12 +63,27 @@ static int open_file(int pool)
 	return memfd_create("provium-ram", MFD_CLOEXEC);
 }
 
+static int make_file(int pool, uint64_t size, int *out, struct pv_err *err)
+{
+	unsigned long long mib = size >> 20;
+	int fd = open_file(pool);
+	if (fd < 0)
+		return pv_err_system(err, errno, "cannot create guest memory of %llu MiB", mib);
+	if (ftruncate(fd, (off_t)size) < 0) {
+		int code = pv_err_system(err, errno, "cannot size guest memory of %llu MiB", mib);
+		close(fd);
+		return code;
+	}
+	*out = fd;
+	return 0;
+}
+
 /* Maps the file so that huge pages of the file are huge pages of the mapping. */
-static void *map_file(int fd, uint64_t size)
+static void *map_file(int fd, uint64_t offset, uint64_t size, int sharing)
 {
 	const int protection = PROT_READ | PROT_WRITE;
-	const int flags = MAP_SHARED | MAP_NORESERVE;
-	void *at = mmap(NULL, size, protection, flags, fd, 0);
+	const int flags = sharing | MAP_NORESERVE;
+	void *at = mmap(NULL, size, protection, flags, fd, (off_t)offset);
 	if (at == MAP_FAILED || (uintptr_t)at % HUGE_PAGE == 0)
 		return at;
 	munmap(at, size);
@@ -75,7 +95,7 @@ static void *map_file(int fd, uint64_t size)
 	if (aligned > room)
 		munmap(room, (size_t)(aligned - room));
 	munmap(aligned + size, (size_t)(room + HUGE_PAGE - aligned));
-	at = mmap(aligned, size, protection, flags | MAP_FIXED, fd, 0);
+	at = mmap(aligned, size, protection, flags | MAP_FIXED, fd, (off_t)offset);
 	if (at == MAP_FAILED)
 		munmap(aligned, size);
 	return at;
@@ -91,34 +111,39 @@ static int add_regions(struct pv_ram *ram)
 	return code;
 }
 
+/* Maps the file, or the image, and tells where the guest sees it. */
+static int set_up(struct pv_ram *ram, int fd, uint64_t offset, int sharing, struct pv_err *err)
+{
+	unsigned long long mib = ram->size >> 20;
+	void *host = map_file(fd, offset, ram->size, sharing);
+	if (host == MAP_FAILED)
+		return pv_err_system(err, errno, "cannot map guest memory of %llu MiB", mib);
+	ram->host = host;
+	int code = add_regions(ram);
+	if (code < 0)
+		return pv_err_set(err, PV_ERR_INTERNAL, -code,
+		    "guest memory of %llu MiB does not fit the address map", mib);
+	return 0;
+}
+
 int pv_ram_init(struct pv_ram *ram, int pool, uint64_t size, struct pv_err *err)
 {
-	*ram = (struct pv_ram){.fd = -1, .size = size};
-	unsigned long long mib = size >> 20;
-	ram->fd = open_file(pool);
-	if (ram->fd < 0)
-		return pv_err_system(err, errno, "cannot create guest memory of %llu MiB", mib);
-	int code;
-	if (ftruncate(ram->fd, (off_t)size) < 0) {
-		code = pv_err_system(err, errno, "cannot size guest memory of %llu MiB", mib);
-		goto fail;
-	}
-	void *host = map_file(ram->fd, size);
-	if (host == MAP_FAILED) {
-		code = pv_err_system(err, errno, "cannot map guest memory of %llu MiB", mib);
-		goto fail;
-	}
-	ram->host = host;
-	code = add_regions(ram);
-	if (code < 0) {
-		code = pv_err_set(err, PV_ERR_INTERNAL, -code,
-		    "guest memory of %llu MiB does not fit the address map", mib);
-		goto fail;
-	}
-	return 0;
+	*ram = (struct pv_ram){.fd = -1, .size = size, .pool = pool};
+	int code = make_file(pool, size, &ram->fd, err);
+	if (code == 0)
+		code = set_up(ram, ram->fd, 0, MAP_SHARED, err);
+	if (code < 0)
+		pv_ram_finish(ram, NULL);
+	return code;
+}
 
-fail:
-	pv_ram_finish(ram, NULL);
+int pv_ram_init_private(
+    struct pv_ram *ram, int pool, const struct pv_ram_image *image, struct pv_err *err)
+{
+	*ram = (struct pv_ram){.fd = -1, .size = image->size, .pool = pool};
+	int code = set_up(ram, image->fd, image->offset, MAP_PRIVATE, err);
+	if (code < 0)
+		pv_ram_finish(ram, NULL);
 	return code;
 }
 
@@ -150,12 +175,75 @@ int pv_ram_plug(const struct pv_ram *ram, int vm_fd, struct pv_err *err)
 	return 0;
 }
 
+/* Puts another file in the place of what is mapped. */
+static int replace(
+    const struct pv_ram *ram, int fd, uint64_t offset, int sharing, struct pv_err *err)
+{
+	if (mmap(ram->host, ram->size, PROT_READ | PROT_WRITE, sharing | MAP_NORESERVE | MAP_FIXED,
+		fd, (off_t)offset) == MAP_FAILED)
+		return pv_err_system(err, errno, "cannot map guest memory of %llu MiB anew",
+		    (unsigned long long)ram->size >> 20);
+	return 0;
+}
+
+static int clear_private(struct pv_ram *ram, struct pv_err *err)
+{
+	int fd = -1;
+	int code = make_file(ram->pool, ram->size, &fd, err);
+	if (code < 0)
+		return code;
+	code = replace(ram, fd, 0, MAP_SHARED, err);
+	if (code < 0)
+		close(fd);
+	else
+		ram->fd = fd;
+	return code;
+}
+
 int pv_ram_clear(struct pv_ram *ram, struct pv_err *err)
 {
 	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	if (ram->fd < 0)
+		return clear_private(ram, err);
 	while (fallocate(ram->fd, mode, 0, (off_t)ram->size) < 0) {
 		if (errno != EINTR)
 			return pv_err_system(err, errno, "cannot clear guest memory");
 	}
 	return 0;
+}
+
+int pv_ram_freeze(struct pv_ram *ram, const struct pv_ram_image *base, struct pv_ram_image *out,
+    struct pv_err *err)
+{
+	*out = (struct pv_ram_image){.fd = -1, .size = ram->size};
+	if (ram->fd >= 0) {
+		int code = replace(ram, ram->fd, 0, MAP_PRIVATE, err);
+		if (code < 0)
+			return code;
+		out->fd = ram->fd;
+		ram->fd = -1;
+		return 0;
+	}
+	int code = make_file(ram->pool, ram->size, &out->fd, err);
+	if (code < 0)
+		return code;
+	code = pv_ram_copy(ram, base, out->fd, err);
+	if (code == 0)
+		code = replace(ram, out->fd, 0, MAP_PRIVATE, err);
+	if (code < 0)
+		pv_fd_close(&out->fd);
+	return code;
+}
+
+int pv_ram_rewind(struct pv_ram *ram, const struct pv_ram_image *image, struct pv_err *err)
+{
+	if (ram->fd < 0) {
+		if (madvise(ram->host, ram->size, MADV_DONTNEED) < 0)
+			return pv_err_system(err, errno, "cannot drop changes of guest memory");
+		return 0;
+	}
+	int code = replace(ram, image->fd, image->offset, MAP_PRIVATE, err);
+	if (code == 0)
+		pv_fd_close(&ram->fd);
+	return code;
 }

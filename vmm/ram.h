@@ -19,10 +19,21 @@ struct pv_reap;
  * They follow each other in the file and in one mapping at `host`.
  */
 struct pv_ram {
-	int fd;
+	int fd; /* of shared RAM; -1 while it is private */
 	uint8_t *host;
 	uint64_t size;
 	struct pv_gmem mem;
+	int pool; /* where a new file comes from; not owned */
+};
+
+/*
+ * RAM as it once was: `size` bytes from `offset` (a multiple of 4 KiB) in a file that nobody writes
+ * to any more.
+ */
+struct pv_ram_image {
+	int fd;
+	uint64_t offset;
+	uint64_t size;
 };
 
 /*
@@ -44,7 +55,30 @@ void pv_ram_finish(struct pv_ram *ram, struct pv_reap *reap);
 /* Tells a virtual machine about the RAM: memory slots 0 and, if there is one, 1. */
 int pv_ram_plug(const struct pv_ram *ram, int vm_fd, struct pv_err *err);
 
-/* Zeroes all RAM by giving its pages back. No vCPU may run. Returns 0 or -errno. */
+/*
+ * Zeroes all RAM by giving its pages back; private RAM becomes a shared file again, at the same
+ * place. No vCPU may run. Returns 0 or -errno.
+ */
 int pv_ram_clear(struct pv_ram *ram, struct pv_err *err);
+
+/* --- images; no vCPU may run, no device may touch memory --- */
+
+/*
+ * RAM that begins as `image` (not owned) and keeps its own changes: pages are shared with all
+ * others that do so until they are written. Returns 0 or -errno.
+ */
+int pv_ram_init_private(
+    struct pv_ram *ram, int pool, const struct pv_ram_image *image, struct pv_err *err);
+
+/*
+ * Makes an image of RAM as it is; the caller closes its descriptor. The file of shared RAM becomes
+ * the image and the RAM becomes private, with nothing copied. Private RAM, which begins as `base`,
+ * is copied into a new file, but for pages of zeroes, and begins as that from then on. 0 or -errno.
+ */
+int pv_ram_freeze(struct pv_ram *ram, const struct pv_ram_image *base, struct pv_ram_image *out,
+    struct pv_err *err);
+
+/* RAM becomes private and `image` again, at the same place, whatever it is. 0 or -errno. */
+int pv_ram_rewind(struct pv_ram *ram, const struct pv_ram_image *image, struct pv_err *err);
 
 #endif

@@ -16,6 +16,8 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/pack.h"
+#include "virtio/fields.h"
 
 enum {
 	SECONDS = 0,
@@ -55,6 +57,9 @@ enum {
 
 /* What a guest can set: 1970 to 2223, so that nanoseconds and years of running fit 64 bits. */
 #define SECONDS_MAX INT64_C(8000000000)
+
+/* The guest's offset in a snapshot lies within plus and minus this. */
+#define OFFSET_MAX (INT64_C(1) << 61)
 
 #define ALARM_ANY 0xc0u /* an alarm byte from 0xc0 on matches everything */
 #define PM	  0x80u
@@ -298,4 +303,48 @@ void pv_rtc_reset(struct pv_rtc *rtc)
 	rtc->bytes[REGISTER_C] = 0;
 	update_irq(rtc);
 	pv_rtc_rearm(rtc);
+}
+
+void pv_rtc_save(const struct pv_rtc *rtc, struct pv_pack *pack)
+{
+	/* A guest may set any year, but one that is 73 years off is not worth an overflow. */
+	int64_t offset = rtc->offset_ns < -OFFSET_MAX ? -OFFSET_MAX : rtc->offset_ns;
+	pv_pack_map(pack, 5);
+	pv_pack_str(pack, "offset");
+	pv_pack_int(pack, offset > OFFSET_MAX ? OFFSET_MAX : offset);
+	pv_pack_str(pack, "index");
+	pv_pack_uint(pack, rtc->index);
+	pv_pack_str(pack, "bytes");
+	pv_pack_bin(pack, rtc->bytes, sizeof(rtc->bytes));
+	pv_pack_str(pack, "ticked");
+	pv_pack_int(pack, rtc->ticked_s);
+	pv_pack_str(pack, "irq_level");
+	pv_pack_bool(pack, rtc->irq_level);
+}
+
+int pv_rtc_load(struct pv_rtc *rtc, const struct pv_val *val, struct pv_err *err)
+{
+	struct pv_fields fields = pv_fields_begin(val, "the real-time clock", err);
+	int64_t offset = 0, ticked = 0;
+	size_t size;
+	if (!pv_val_int(pv_fields_value(&fields, "offset"), &offset) || offset < -OFFSET_MAX ||
+	    offset > OFFSET_MAX)
+		pv_fields_fail(&fields, "field `offset` is no difference of times");
+	if (!pv_val_int(pv_fields_value(&fields, "ticked"), &ticked))
+		pv_fields_fail(&fields, "field `ticked` is no time");
+	const uint64_t index = pv_fields_uint(&fields, "index", PV_RTC_BYTES - 1);
+	const bool level = pv_fields_bool(&fields, "irq_level");
+	const void *bytes = pv_fields_bytes(&fields, "bytes", PV_RTC_BYTES, &size);
+	if (size != PV_RTC_BYTES)
+		pv_fields_fail(
+		    &fields, "field `bytes` has %zu bytes instead of %u", size, PV_RTC_BYTES);
+	int code = pv_fields_end(&fields);
+	if (code < 0)
+		return code;
+	rtc->offset_ns = offset;
+	rtc->ticked_s = ticked;
+	rtc->index = (uint8_t)index;
+	rtc->irq_level = level;
+	memcpy(rtc->bytes, bytes, size);
+	return 0;
 }

@@ -11,6 +11,10 @@
 #include "base/irq.h"
 #include "vmm/layout.h"
 
+struct pv_err;
+struct pv_pack;
+struct pv_val;
+
 #define PV_RTC_BYTES 128
 
 /* What the clock needs from its machine. */
@@ -42,6 +46,13 @@ void pv_rtc_init(struct pv_rtc *rtc, struct pv_irq_line irq, const struct pv_rtc
 
 /* Machine reset: interrupts off; time and CMOS memory stay, they have a battery. */
 void pv_rtc_reset(struct pv_rtc *rtc);
+
+/*
+ * The whole state as one msgpack value. Loading leaves the interrupt wire alone and asks for no
+ * wake-up; pv_rtc_rearm does when time goes on. Returns 0 or -EBADMSG.
+ */
+void pv_rtc_save(const struct pv_rtc *rtc, struct pv_pack *pack);
+int pv_rtc_load(struct pv_rtc *rtc, const struct pv_val *val, struct pv_err *err);
 
 /* The time that was wished for has come. */
 void pv_rtc_wake(struct pv_rtc *rtc);

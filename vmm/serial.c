@@ -13,6 +13,10 @@
 
 #include <string.h>
 
+#include "base/err.h"
+#include "base/pack.h"
+#include "virtio/fields.h"
+
 enum {
 	RBR_THR_DLL = 0,
 	IER_DLM = 1,
@@ -297,4 +301,69 @@ size_t pv_serial_input(struct pv_serial *serial, const void *data, size_t len)
 bool pv_serial_is_open(const struct pv_serial *serial)
 {
 	return serial->ier & IER_RDI;
+}
+
+/* --- snapshots --- */
+
+static void save_uint(struct pv_pack *pack, const char *key, uint64_t value)
+{
+	pv_pack_str(pack, key);
+	pv_pack_uint(pack, value);
+}
+
+static void save_bool(struct pv_pack *pack, const char *key, bool value)
+{
+	pv_pack_str(pack, key);
+	pv_pack_bool(pack, value);
+}
+
+void pv_serial_save(const struct pv_serial *serial, struct pv_pack *pack)
+{
+	uint8_t fifo[PV_SERIAL_FIFO];
+	for (unsigned i = 0; i < serial->fifo_count; i++)
+		fifo[i] = serial->fifo[(serial->fifo_head + i) % PV_SERIAL_FIFO];
+	pv_pack_map(pack, 12);
+	save_uint(pack, "ier", serial->ier);
+	save_uint(pack, "fcr", serial->fcr);
+	save_uint(pack, "lcr", serial->lcr);
+	save_uint(pack, "mcr", serial->mcr);
+	save_uint(pack, "scratch", serial->scratch);
+	save_uint(pack, "lsr_errors", serial->lsr_errors);
+	save_uint(pack, "divisor", serial->divisor);
+	save_bool(pack, "thr_pending", serial->thr_pending);
+	save_bool(pack, "irq_level", serial->irq_level);
+	save_bool(pack, "opened", serial->opened);
+	pv_pack_str(pack, "fifo");
+	pv_pack_bin(pack, fifo, serial->fifo_count);
+	pv_pack_str(pack, "input");
+	pv_pack_bin(pack, serial->input.data, serial->input.len);
+}
+
+int pv_serial_load(struct pv_serial *serial, const struct pv_val *val, struct pv_err *err)
+{
+	struct pv_fields fields = pv_fields_begin(val, "the serial port", err);
+	size_t fifo_size, input_size;
+	serial->ier = (uint8_t)pv_fields_uint(&fields, "ier", IER_MASK);
+	serial->fcr = (uint8_t)pv_fields_uint(&fields, "fcr", FCR_ENABLE | FCR_TRIGGER);
+	serial->lcr = (uint8_t)pv_fields_uint(&fields, "lcr", UINT8_MAX);
+	serial->mcr = (uint8_t)pv_fields_uint(&fields, "mcr", MCR_MASK);
+	serial->scratch = (uint8_t)pv_fields_uint(&fields, "scratch", UINT8_MAX);
+	serial->lsr_errors = (uint8_t)pv_fields_uint(&fields, "lsr_errors", LSR_OE);
+	serial->divisor = (uint16_t)pv_fields_uint(&fields, "divisor", UINT16_MAX);
+	serial->thr_pending = pv_fields_bool(&fields, "thr_pending");
+	serial->irq_level = pv_fields_bool(&fields, "irq_level");
+	serial->opened = pv_fields_bool(&fields, "opened");
+	const void *fifo = pv_fields_bytes(&fields, "fifo", sizeof(serial->fifo), &fifo_size);
+	const void *input = pv_fields_bytes(&fields, "input", PV_SERIAL_INPUT_MAX, &input_size);
+	int code = pv_fields_end(&fields);
+	if (code < 0)
+		return code;
+	if (fifo_size > 0)
+		memcpy(serial->fifo, fifo, fifo_size);
+	serial->fifo_head = 0;
+	serial->fifo_count = (unsigned)fifo_size;
+	pv_bytes_consume(&serial->input, serial->input.len);
+	if (pv_bytes_append(&serial->input, input, input_size) < 0)
+		return pv_err_nomem(err, "typed input");
+	return 0;
 }

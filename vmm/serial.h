@@ -13,6 +13,10 @@
 #include "base/bytes.h"
 #include "base/irq.h"
 
+struct pv_err;
+struct pv_pack;
+struct pv_val;
+
 #define PV_SERIAL_PORTS 8
 #define PV_SERIAL_FIFO	16
 /* Bytes typed but not yet in the receive FIFO; more is refused. */
@@ -48,6 +52,13 @@ void pv_serial_finish(struct pv_serial *serial);
 
 /* Power-on state; typed input is dropped. */
 void pv_serial_reset(struct pv_serial *serial);
+
+/*
+ * The whole state with what was typed and not read yet, as one msgpack value. Loading leaves the
+ * interrupt wire alone (vmm/gsi.h has its level). Returns 0, -EBADMSG or -ENOMEM.
+ */
+void pv_serial_save(const struct pv_serial *serial, struct pv_pack *pack);
+int pv_serial_load(struct pv_serial *serial, const struct pv_val *val, struct pv_err *err);
 
 /*
  * Types `len` bytes; returns how many were taken. They wait here until a driver has opened the

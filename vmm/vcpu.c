@@ -215,6 +215,14 @@ static bool has_threads(const struct pv_crew *crew)
 	return crew->count > 0 && crew->vcpus[0].has_thread;
 }
 
+bool pv_crew_is_started(struct pv_crew *crew)
+{
+	pthread_mutex_lock(&crew->lock);
+	bool started = has_threads(crew);
+	pthread_mutex_unlock(&crew->lock);
+	return started;
+}
+
 void pv_crew_wait_parked(struct pv_crew *crew)
 {
 	pthread_mutex_lock(&crew->lock);

@@ -66,6 +66,9 @@ void pv_crew_finish(struct pv_crew *crew);
 /* Starts the threads; they come to the gate and wait. Returns 0 or -errno, then none runs. */
 int pv_crew_start(struct pv_crew *crew, struct pv_err *err);
 
+/* True when the threads were started and not joined since. */
+bool pv_crew_is_started(struct pv_crew *crew);
+
 /* Opens the gate. */
 void pv_crew_go(struct pv_crew *crew);
 

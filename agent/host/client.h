@@ -1,12 +1,10 @@
 /*
- * The host's end of the connection to a guest agent: many requests in flight on one stream, each
- * answered by frames that carry its number. The stream comes from outside (`struct pv_agent_link`),
- * so this layer knows no device. The agent may be hostile: every answer is checked, a violation of
- * the protocol loses the connection and fails the calls, never the process.
+ * The host's end of the connection to a guest agent: many requests in flight on one stream, each answered by frames that carry its number.
+ * The stream comes from outside (`struct pv_agent_link`), so this layer knows no device. The agent may be hostile: every answer is checked,
+ * a violation of the protocol loses the connection and fails the calls, never the process.
  *
- * Calls are made on the script thread without the loop lock and block until the answer, their
- * deadline, or the loss of the connection. Functions marked [locked] are for the owner of the
- * stream and run under the loop lock, on any thread.
+ * Calls are made on the script thread without the loop lock and block until the answer, their deadline, or the loss of the connection.
+ * Functions marked [locked] are for the owner of the stream and run under the loop lock, on any thread.
  */
 #ifndef PV_AGENT_HOST_CLIENT_H
 #define PV_AGENT_HOST_CLIENT_H
@@ -26,13 +24,11 @@ struct pv_loop;
 
 /* The way to the guest. All [locked]. */
 struct pv_agent_link_ops {
-	/* Queues bytes; returns how many were taken. After a short answer the owner calls
-	 * pv_agent_writable when there is room. */
+	/* Queues bytes; returns how many were taken. After a short answer the owner calls pv_agent_writable when there is room. */
 	size_t (*send)(void *ctx, const void *data, size_t len);
 	/* `len` received bytes were digested. */
 	void (*digested)(void *ctx, size_t len);
-	/* The client gives the connection up (protocol violation, or pv_agent_drop); nothing is
-	 * called on this link afterwards. */
+	/* The client gives the connection up (protocol violation, or pv_agent_drop); nothing is called on this link afterwards. */
 	void (*close)(void *ctx);
 };
 
@@ -40,33 +36,28 @@ int pv_agent_create(struct pv_agent **out, struct pv_loop *loop, struct pv_err *
 /* Outstanding calls must have ended. Closes the link. NULL is fine. */
 void pv_agent_destroy(struct pv_agent *agent);
 
-/* [locked] The guest's agent connected; the client says hello. Refused (false) while another link
- * is up. */
+/* [locked] The guest's agent connected; the client says hello. Refused (false) while another link is up. */
 bool pv_agent_attach(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx);
 /*
- * [locked] Takes over a connection that was restored together with its guest: both ends stand where
- * a quiescent client left them, so there is no hello, calls are possible at once, and their numbers
- * go on from `next_id`, which pv_agent_next_id gave. Refused (false) while another link is up, and
- * for a number that no client would give.
+ * [locked] Takes over a connection that was restored together with its guest: both ends stand where a quiescent client left them, so there is no
+ * hello, calls are possible at once, and their numbers go on from `next_id`, which pv_agent_next_id gave. Refused (false) while another link is
+ * up, and for a number that no client would give.
  */
-bool pv_agent_adopt(
-    struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx, uint64_t next_id);
+bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx, uint64_t next_id);
 /* [locked] Bytes came, room came, the stream ended. */
 void pv_agent_receive(struct pv_agent *agent, const void *data, size_t len);
 void pv_agent_writable(struct pv_agent *agent);
 void pv_agent_closed(struct pv_agent *agent);
 
 /*
- * [locked] Fails every outstanding and later call with `reason` (copied) until the next
- * pv_agent_attach: the guest died, was paused, reset or shut down, or the test ran out of time.
- * Closes the link when `close_link`; otherwise the owner knows already that the stream has ended.
+ * [locked] Fails every outstanding and later call with `reason` (copied) until the next pv_agent_attach: the guest died, was paused, reset or shut
+ * down, or the test ran out of time. Closes the link when `close_link`; otherwise the owner knows already that the stream has ended.
  */
 void pv_agent_drop(struct pv_agent *agent, const char *reason, bool close_link);
 
 /*
- * [locked] Fails every outstanding call with `reason` (-ECANCELED) and asks the agent to end them;
- * the link stays up and late answers are ignored. They count as in flight until the agent's last
- * word.
+ * [locked] Fails every outstanding call with `reason` (-ECANCELED) and asks the agent to end them; the link stays up and late answers are
+ * ignored. They count as in flight until the agent's last word.
  */
 void pv_agent_cancel(struct pv_agent *agent, const char *reason);
 
@@ -78,14 +69,12 @@ const char *pv_agent_refusal(const struct pv_agent *agent);
 unsigned pv_agent_in_flight(const struct pv_agent *agent);
 /* [locked] The number of the next request; at least 1. */
 uint64_t pv_agent_next_id(const struct pv_agent *agent);
-/* [locked] Ready, no request without final answer, and no part of a frame on its way: the
- * connection is nothing but its next number. */
+/* [locked] Ready, no request without final answer, and no part of a frame on its way: the connection is nothing but its next number. */
 bool pv_agent_is_quiescent(const struct pv_agent *agent);
 
 /* --- operations --- */
 
-/* An error that the guest's kernel reported is PV_ERR_GUEST with its errno; text "<op> `<path>`: No
- * such file or directory". */
+/* An error that the guest's kernel reported is PV_ERR_GUEST with its errno; text "<op> `<path>`: No such file or directory". */
 
 enum pv_agent_exit_kind {
 	PV_AGENT_EXITED,
@@ -99,7 +88,7 @@ struct pv_agent_exec {
 	const char *const *env; /* "K=V" strings, merged onto the agent's environment */
 	size_t env_count;
 	bool env_clear;
-	const char *cwd;   /* or NULL */
+	const char *cwd; /* or NULL */
 	const void *input; /* standard input; empty means end of file at once */
 	size_t input_len;
 	int64_t timeout_ns; /* in the guest; PV_CLOCK_NEVER for none */
@@ -112,18 +101,14 @@ struct pv_agent_exec_result {
 	struct pv_bytes err;
 };
 
-/* Runs a program and collects its output, of any size. A program that cannot be started is an
- * error. The caller finishes the buffers. */
-int pv_agent_exec(struct pv_agent *agent, const struct pv_agent_exec *exec,
-    struct pv_agent_exec_result *result, struct pv_err *err);
+/* Runs a program and collects its output, of any size. A program that cannot be started is an error. The caller finishes the buffers. */
+int pv_agent_exec(struct pv_agent *agent, const struct pv_agent_exec *exec, struct pv_agent_exec_result *result, struct pv_err *err);
 
 /* Reads a whole file of any size, in chunks; works for /proc and /sys. Appends to `out`. */
-int pv_agent_read_file(
-    struct pv_agent *agent, const char *path, struct pv_bytes *out, struct pv_err *err);
+int pv_agent_read_file(struct pv_agent *agent, const char *path, struct pv_bytes *out, struct pv_err *err);
 
 /* Creates (0644) or truncates and writes, of any size, in chunks; `mode` is used on creation. */
-int pv_agent_write_file(struct pv_agent *agent, const char *path, const void *data, size_t len,
-    unsigned mode, struct pv_err *err);
+int pv_agent_write_file(struct pv_agent *agent, const char *path, const void *data, size_t len, unsigned mode, struct pv_err *err);
 
 enum pv_agent_entry_type {
 	PV_AGENT_FILE,
@@ -144,7 +129,6 @@ struct pv_agent_stat {
 	unsigned perm; /* at most 07777 */
 	enum pv_agent_entry_type type;
 };
-int pv_agent_stat(struct pv_agent *agent, const char *path, bool follow_symlinks,
-    struct pv_agent_stat *out, struct pv_err *err);
+int pv_agent_stat(struct pv_agent *agent, const char *path, bool follow_symlinks, struct pv_agent_stat *out, struct pv_err *err);
 
 #endif

@@ -1,0 +1,351 @@
+/* What a snapshot holds: saved again it is the same to the byte, and a computation that goes on
+ * from it notices nothing. Needs /dev/kvm. */
+#include "vmm/template.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/gmem.h"
+#include "base/loop.h"
+#include "payload_guest.h"
+#include "vmm/machine_private.h"
+#include "vmm/template_private.h"
+
+/* Counts in memory at 0x9000 and says `.` once. */
+PAYLOAD(counter, PRINT(".") "1: incl 0x1000; jmp 1b");
+
+/*
+ * Keeps values in SSE registers (what KVM's emulator knows of them is loads and stores), and checks
+ * them in every turn; says `!` and stops when one is wrong. At 0x9000 it tells how far it is.
+ */
+PAYLOAD(vectors, "mov %cr4, %eax; or $0x600, %eax; mov %eax, %cr4\n"
+		 "mov %cr0, %eax; and $0xfffffffb, %eax; or $2, %eax; mov %eax, %cr0\n"
+		 "xor %ebx, %ebx; movl $0x11111111, 0x800; movl $0x22222222, 0x80c\n"
+		 "movups 0x800, %xmm0; movups 0x800, %xmm7; movl $0, 0x800; movl $0, 0x80c\n" PRINT(
+		     ".") "1: movups %xmm0, 0x810; movups %xmm7, 0x820\n"
+			  "cmpl $0x11111111, 0x810; jne 2f; cmpl $0x22222222, 0x82c; jne 2f\n"
+			  "inc %ebx; mov %ebx, 0x1000; jmp 1b\n"
+			  "2: " PRINT("!") POWER_OFF FOREVER);
+
+/*
+ * The interval timer ticks through the PIC at 100 Hz; the handler counts at 0x9000 and prints a
+ * letter at the first tick.
+ */
+PAYLOAD(ticker,
+    "xor %ax, %ax; mov %ax, %es; mov %ax, %ss; mov $0x7000, %sp\n"
+    "movw $(tick - ticker), %es:0x20*4; mov %cs, %ax; mov %ax, %es:0x20*4+2\n"
+    "mov $0x11, %al; out %al, $0x20; out %al, $0xa0; mov $0x20, %al; out %al, $0x21\n"
+    "mov $0x28, %al; out %al, $0xa1; mov $4, %al; out %al, $0x21; mov $2, %al; out %al, $0xa1\n"
+    "mov $1, %al; out %al, $0x21; out %al, $0xa1; mov $0xfe, %al; out %al, $0x21\n"
+    "mov $0x34, %al; out %al, $0x43; mov $0x9c, %al; out %al, $0x40; mov $0x2e, %al; out %al, "
+    "$0x40\n" PRINT(
+	".") "sti; 1: pause; jmp 1b\n"
+	     "tick: push %ax; incl %cs:0x1000; mov $0x20, %al; out %al, $0x20; pop %ax; iret\n");
+
+/* Prints the letters of the alphabet round and round, and reads what is typed into 0x9000. */
+PAYLOAD(talker, "mov $0x3f9, %dx; mov $1, %al; out %al, %dx; mov $0x3f8, %dx\n"
+		"1: mov $'a', %al; 2: out %al, %dx; inc %al; cmp $'z'+1, %al; jne 2b; incl 0x1000; "
+		"jmp 1b");
+
+static uint32_t peek(struct pv_machine *machine, uint64_t gpa)
+{
+	uint32_t value = 0;
+	assert_int_equal(pv_gmem_read(pv_machine_memory(machine), gpa, &value, 4), 0);
+	return value;
+}
+
+static void wait_for_progress(struct pv_machine *machine)
+{
+	uint32_t before = peek(machine, 0x9000);
+	int64_t deadline = pv_clock_deadline(60 * PV_CLOCK_SECOND);
+	while (peek(machine, 0x9000) == before) {
+		assert_true(pv_clock_now() < deadline);
+		poll(NULL, 0, 1);
+	}
+}
+
+static struct pv_template *freeze(struct pv_machine *machine)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_template *template = NULL;
+	if (pv_machine_freeze(machine, &template, &err) < 0)
+		fail_msg("%s", err.text);
+	return template;
+}
+
+static struct pv_machine *restore(struct guest *guest, struct pv_template *template, bool clock_now)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_machine *machine = NULL;
+	const struct pv_machine_restore options = {.boot = &guest->config, .clock_now = clock_now};
+	if (pv_machine_restore(&machine, &guest->kvm, guest->loop, template, &options, &err) < 0)
+		fail_msg("%s", err.text);
+	return machine;
+}
+
+static void assert_same_state(const struct pv_template *a, const struct pv_template *b)
+{
+	size_t at = 0;
+	size_t least = a->state.len < b->state.len ? a->state.len : b->state.len;
+	while (at < least && a->state.data[at] == b->state.data[at])
+		at++;
+	if (at == least && a->state.len == b->state.len)
+		return;
+	for (size_t i = 0; i < sizeof(struct pv_vcpu_state) && a->cpus == b->cpus; i++) {
+		for (unsigned k = 0; k < a->cpus; k++) {
+			if (((uint8_t *)&a->vcpus[k])[i] != ((uint8_t *)&b->vcpus[k])[i])
+				fail_msg("vCPU %u differs at offset %zu of its state", k, i);
+		}
+	}
+	fail_msg("states of %zu and %zu bytes differ at %zu", a->state.len, b->state.len, at);
+}
+
+static void run_and_pause(struct guest *guest)
+{
+	struct pv_err err = PV_ERR_INIT;
+	guest_wait_console(guest, ".");
+	wait_for_progress(guest->machine);
+	if (pv_machine_pause(guest->machine, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+/* Saves, restores into a fresh machine, saves that, lets it go on. */
+static void check_self(struct guest *guest)
+{
+	struct pv_err err = PV_ERR_INIT;
+	run_and_pause(guest);
+	struct pv_template *first = freeze(guest->machine);
+	struct pv_machine *other = restore(guest, first, false);
+	poll(NULL, 0, 20); /* longer than any timer of a payload */
+	struct pv_template *second = freeze(other);
+	assert_same_state(first, second);
+	/* And into a used one. */
+	if (pv_machine_resume(other, &err) < 0)
+		fail_msg("%s", err.text);
+	wait_for_progress(other);
+	assert_int_equal(pv_machine_pause(other, &err), 0);
+	if (pv_machine_rewind(other, &err) < 0)
+		fail_msg("%s", err.text);
+	struct pv_template *third = freeze(other);
+	assert_same_state(first, third);
+	if (pv_machine_resume(other, &err) < 0 || pv_machine_resume(guest->machine, &err) < 0)
+		fail_msg("%s", err.text);
+	wait_for_progress(other);
+	wait_for_progress(guest->machine);
+	pv_machine_destroy(other);
+	pv_template_unref(first);
+	pv_template_unref(second);
+	pv_template_unref(third);
+	assert_int_equal(guest->stops, 0);
+}
+
+static void test_saved_again_is_the_same(void **state)
+{
+	struct guest *guest = *state;
+	guest_start(guest, counter, counter_end);
+	check_self(guest);
+}
+
+static void test_saved_again_is_the_same_with_two_vcpus(void **state)
+{
+	struct guest *guest = *state;
+	guest->config.cpus = 2;
+	guest_start(guest, counter, counter_end);
+	check_self(guest);
+}
+
+static void test_saved_again_is_the_same_without_devices(void **state)
+{
+	struct guest *guest = *state;
+	struct pv_err err = PV_ERR_INIT;
+	guest->config.no_devices = true;
+	guest->config.cpus = 2;
+	guest_start(guest, counter, counter_end);
+	wait_for_progress(guest->machine);
+	assert_int_equal(pv_machine_pause(guest->machine, &err), 0);
+	struct pv_template *first = freeze(guest->machine);
+	struct pv_machine *other = restore(guest, first, false);
+	struct pv_template *second = freeze(other);
+	assert_same_state(first, second);
+	assert_int_equal(pv_machine_resume(other, &err), 0);
+	wait_for_progress(other);
+	pv_machine_destroy(other);
+	pv_template_unref(first);
+	pv_template_unref(second);
+}
+
+static void test_saved_again_is_the_same_with_high_memory(void **state)
+{
+	struct guest *guest = *state;
+	guest->config.memory_bytes = (UINT64_C(3) << 30) + (64 << 20);
+	guest_start(guest, counter, counter_end);
+	check_self(guest);
+}
+
+static void test_a_ticking_timer_ticks_on(void **state)
+{
+	struct guest *guest = *state;
+	guest_start(guest, ticker, ticker_end);
+	check_self(guest);
+}
+
+static void test_sse_goes_on(void **state)
+{
+	struct guest *guest = *state;
+	struct pv_err err = PV_ERR_INIT;
+	guest_start(guest, vectors, vectors_end);
+	run_and_pause(guest);
+	struct pv_template *template = freeze(guest->machine);
+	for (unsigned i = 0; i < 20; i++) {
+		struct pv_machine *machine = restore(guest, template, false);
+		pv_template_unref(template);
+		assert_int_equal(pv_machine_resume(machine, &err), 0);
+		wait_for_progress(machine);
+		assert_int_equal(pv_machine_pause(machine, &err), 0);
+		template = freeze(machine);
+		pv_machine_destroy(machine);
+	}
+	pv_template_unref(template);
+	assert_int_equal(guest->stops, 0);
+}
+
+/* Registers that no emulated instruction reaches: as far as the processor has them. */
+static void test_all_fpu_state_comes_back(void **state)
+{
+	struct guest *guest = *state;
+	struct pv_err err = PV_ERR_INIT;
+	guest_start(guest, counter, counter_end);
+	run_and_pause(guest);
+	struct pv_vcpu_state *vcpu = calloc(1, sizeof(*vcpu));
+	assert_non_null(vcpu);
+	const int fd = guest->machine->vm.vcpus[0].fd;
+	assert_int_equal(pv_vcpu_state_save(vcpu, &guest->kvm, &guest->machine->vm, 0, &err), 0);
+	const uint64_t wanted = 3 | (4 & vcpu->xcrs.xcrs[0].value); /* x87, SSE, AVX */
+	for (unsigned i = 0; i < 8; i++)
+		memset(vcpu->xsave + 32 + 16 * i, 0x30 + (int)i, 10);
+	for (unsigned i = 0; i < 16; i++)
+		memset(vcpu->xsave + 160 + 16 * i, 0x40 + (int)i, 16);
+	for (unsigned i = 0; i < 16 && (wanted & 4); i++)
+		memset(vcpu->xsave + 576 + 16 * i, 0x60 + (int)i, 16);
+	memcpy(vcpu->xsave + 512, &wanted, sizeof(wanted));
+	print_message("XCR0 %#llx\n", (unsigned long long)vcpu->xcrs.xcrs[0].value);
+	assert_int_equal(ioctl(fd, KVM_SET_XSAVE, vcpu->xsave), 0);
+	struct pv_template *template = freeze(guest->machine);
+	assert_memory_equal(template->vcpus[0].xsave + 32, vcpu->xsave + 32, 8 * 16 - 6);
+	struct pv_machine *other = restore(guest, template, false);
+	assert_int_equal(pv_machine_resume(other, &err), 0);
+	wait_for_progress(other);
+	assert_int_equal(pv_machine_pause(other, &err), 0);
+	struct pv_template *later = freeze(other);
+	assert_memory_equal(later->vcpus[0].xsave, template->vcpus[0].xsave, 576 + 256);
+	free(vcpu);
+	pv_template_unref(later);
+	pv_template_unref(template);
+	pv_machine_destroy(other);
+}
+
+static void test_the_serial_port_goes_on_where_it_was(void **state)
+{
+	struct guest *guest = *state;
+	struct pv_err err = PV_ERR_INIT;
+	guest_start(guest, talker, talker_end);
+	guest_wait_console(guest, "z");
+	assert_int_equal(pv_machine_pause(guest->machine, &err), 0);
+	pv_loop_lock(guest->loop);
+	assert_int_equal(pv_machine_console_input(guest->machine, "0123456789abcdefghij", 20), 20);
+	pv_loop_unlock(guest->loop);
+	struct pv_template *template = freeze(guest->machine);
+	pv_machine_destroy(guest->machine);
+	guest->machine = restore(guest, template, false);
+	assert_true(guest->machine->serial.irq_level == false);
+	assert_int_equal(guest->machine->serial.fifo_count + guest->machine->serial.input.len, 20);
+	struct pv_template *again = freeze(guest->machine);
+	assert_same_state(template, again);
+	pv_template_unref(again);
+	pv_template_unref(template);
+	pv_loop_lock(guest->loop);
+	guest->console_len = guest->console_len % 26;
+	const char last = guest->console_len ? guest->console[guest->console_len - 1] : 'z';
+	guest->console_len = 0;
+	pv_loop_unlock(guest->loop);
+	assert_int_equal(pv_machine_resume(guest->machine, &err), 0);
+	const char next[] = {last == 'z' ? 'a' : (char)(last + 1), 0};
+	guest_wait_console(guest, "z");
+	pv_loop_lock(guest->loop);
+	assert_int_equal(guest->console[0], next[0]);
+	pv_loop_unlock(guest->loop);
+}
+
+static int64_t guest_time(struct guest *guest, struct pv_machine *machine)
+{
+	pv_loop_lock(guest->loop);
+	int64_t now = pv_guest_clock_now(&machine->clock);
+	pv_loop_unlock(guest->loop);
+	return now;
+}
+
+static void test_time_stands_still_or_jumps(void **state)
+{
+	struct guest *guest = *state;
+	const int64_t begin = 1000000000 * PV_CLOCK_SECOND;
+	guest->config.initial_time_ns = &begin;
+	guest_start(guest, counter, counter_end);
+	run_and_pause(guest);
+	const int64_t paused = guest_time(guest, guest->machine);
+	struct pv_template *template = freeze(guest->machine);
+	poll(NULL, 0, 20);
+	struct pv_machine *still = restore(guest, template, false);
+	assert_int_equal(guest_time(guest, still), paused);
+	const int64_t before = pv_clock_wall();
+	struct pv_machine *jumped = restore(guest, template, true);
+	assert_true(guest_time(guest, jumped) >= before);
+	assert_true(guest_time(guest, jumped) <= pv_clock_wall());
+	pv_machine_destroy(still);
+	pv_machine_destroy(jumped);
+	pv_template_unref(template);
+}
+
+static void test_the_owner_has_a_section_of_its_own(void **state)
+{
+	struct guest *guest = *state;
+	struct pv_err err = PV_ERR_INIT;
+	size_t len = 1;
+	guest_start(guest, counter, counter_end);
+	run_and_pause(guest);
+	struct pv_template *template = freeze(guest->machine);
+	assert_null(pv_template_owner(template, &len));
+	assert_int_equal(len, 0);
+	assert_int_equal(pv_template_set_owner(template, "name", 4, &err), 0);
+	assert_memory_equal(pv_template_owner(template, &len), "name", 4);
+	assert_int_equal(len, 4);
+	pv_template_unref(template);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, guest_set_up, guest_tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_saved_again_is_the_same),
+	    TEST(test_saved_again_is_the_same_with_two_vcpus),
+	    TEST(test_saved_again_is_the_same_without_devices),
+	    TEST(test_saved_again_is_the_same_with_high_memory),
+	    TEST(test_a_ticking_timer_ticks_on),
+	    TEST(test_sse_goes_on),
+	    TEST(test_all_fpu_state_comes_back),
+	    TEST(test_the_serial_port_goes_on_where_it_was),
+	    TEST(test_time_stands_still_or_jumps),
+	    TEST(test_the_owner_has_a_section_of_its_own),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
