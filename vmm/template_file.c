@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -209,12 +208,12 @@ int pv_template_write(const struct pv_template *template, const char *path, stru
 {
 	char *temporary = NULL;
 	struct writer writer = {.template = template, .fd = -1};
-	void *ram = mmap(NULL, template->ram.size, PROT_READ, MAP_SHARED | MAP_NORESERVE,
-	    template->ram.fd, (off_t) template->ram.offset);
-	if (ram == MAP_FAILED)
-		return pv_err_system(err, errno, "snapshot `%s`: cannot map guest memory", path);
-	writer.ram = ram;
-	int code = writer.fd = open_temporary(path, &temporary);
+	struct pv_ram ram;
+	int code = pv_ram_init_private(&ram, -1, &template->ram, err);
+	if (code < 0)
+		return pv_err_prefix(err, "snapshot `%s`", path);
+	writer.ram = ram.host;
+	code = writer.fd = open_temporary(path, &temporary);
 	if (code >= 0)
 		code = write_all(&writer);
 	/* Read-only for good: guests share the pages of this file while it exists. */
@@ -227,7 +226,7 @@ int pv_template_write(const struct pv_template *template, const char *path, stru
 	if (code < 0 && writer.fd >= 0)
 		unlink(temporary);
 	free(temporary);
-	munmap(ram, template->ram.size);
+	pv_ram_finish(&ram, NULL);
 	return code < 0 ? pv_err_system(err, -code, "snapshot `%s`: cannot be written", path) : 0;
 }
 
