@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -207,13 +206,14 @@ static int open_temporary(const char *path, char **name)
 
 static int write_content(const struct pv_template *template, int fd)
 {
-	void *ram = mmap(NULL, template->ram.size, PROT_READ, MAP_SHARED | MAP_NORESERVE,
-	    template->ram.fd, (off_t) template->ram.offset);
-	if (ram == MAP_FAILED)
-		return -errno;
-	struct writer writer = {.template = template, .fd = fd, .ram = ram};
-	int code = write_all(&writer);
-	munmap(ram, template->ram.size);
+	struct pv_err ignored = PV_ERR_INIT; /* the code says it all */
+	struct pv_ram ram;
+	int code = pv_ram_init_private(&ram, -1, &template->ram, &ignored);
+	if (code < 0)
+		return code;
+	struct writer writer = {.template = template, .fd = fd, .ram = ram.host};
+	code = write_all(&writer);
+	pv_ram_finish(&ram, NULL);
 	return code;
 }
 
