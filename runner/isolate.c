@@ -65,7 +65,9 @@ int pv_isolate_worker(pid_t parent, struct pv_err *err)
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 	if (unshare(CLONE_NEWNET) < 0) {
-		if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+		/* The mount namespace is for guest memory: vmm/ram.c makes a file system of its own
+		 * there. */
+		if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET) < 0)
 			return pv_err_system(err, errno, "cannot make a network namespace");
 		int status = keep_ids(uid, gid);
 		if (status)

@@ -106,10 +106,31 @@ static void make_nodes(void)
 	}
 }
 
+/*
+ * Nodes whose drivers are modules that load when the node is opened; devtmpfs has them only once
+ * they are loaded. The numbers are fixed (Linux: Documentation/admin-guide/devices.txt).
+ */
+static void make_autoload_nodes(void)
+{
+	static const struct {
+		const char *path;
+		unsigned minor;
+	} nodes[] = {
+	    {"/dev/loop-control", 237},
+	    {"/dev/fuse",	  229},
+	    {"/dev/net/tun",	     200},
+	};
+	mkdir("/dev/net", 0755);
+	/* A node that is there already stays as it is. */
+	for (unsigned i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
+		mknod(nodes[i].path, S_IFCHR | 0660, makedev(10, nodes[i].minor));
+}
+
 static void mount_devices(void)
 {
 	if (mount_one(&devices) < 0)
 		make_nodes();
+	make_autoload_nodes();
 	/* Shells reach their own descriptors this way. Present links are as good. */
 	static const char *const links[][2] = {
 	    {"/proc/self/fd", "/dev/fd"    },
