@@ -168,6 +168,20 @@ int pv_initramfs_build(struct pv_initramfs *initramfs, const struct pv_profile *
 	return status;
 }
 
+int pv_initramfs_share(
+    struct pv_initramfs *initramfs, const struct pv_initramfs *from, struct pv_err *err)
+{
+	*initramfs = (struct pv_initramfs){0};
+	if (!from->data)
+		return 0;
+	/* An old size of 0 makes a second mapping of shared memory (mremap(2)). */
+	void *data = mremap(from->data, 0, from->len, MREMAP_MAYMOVE);
+	if (data == MAP_FAILED)
+		return pv_err_system(err, errno, "initramfs: cannot map %zu bytes", from->len);
+	*initramfs = (struct pv_initramfs){.data = data, .len = from->len};
+	return 0;
+}
+
 void pv_initramfs_cool(struct pv_initramfs *initramfs)
 {
 	if (initramfs->data)

@@ -21,6 +21,10 @@ struct pv_initramfs {
 int pv_initramfs_build(struct pv_initramfs *initramfs, const struct pv_profile *profile,
     const struct pv_options *options, struct pv_err *err);
 
+/* Another mapping of the same memory; `from` may be empty. Returns 0 or -errno. */
+int pv_initramfs_share(
+    struct pv_initramfs *initramfs, const struct pv_initramfs *from, struct pv_err *err);
+
 /* The content was copied into the guest: lets the host's resident memory of it go until it is read
  * again. */
 void pv_initramfs_cool(struct pv_initramfs *initramfs);

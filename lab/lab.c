@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "lab/config.h"
 #include "lab/host.h"
+#include "lab/snapshot.h"
 #include "lab/vm_private.h"
 
 struct pv_lab {
@@ -132,6 +133,58 @@ int pv_lab_add_vm(struct pv_lab *lab, const char *name, const char *profile_name
 		return status;
 	*out = lab->vms[lab->vm_count++];
 	return 0;
+}
+
+/* Sets the first free name of a copy, from number `*next` on. */
+static int name_copy(const struct pv_lab *lab, const struct pv_vm *parent, unsigned *next,
+    struct pv_bytes *name, struct pv_err *err)
+{
+	do {
+		pv_bytes_finish(name);
+		if (pv_bytes_printf(name, "%s#%u", pv_vm_name(parent), (*next)++) ||
+		    !pv_bytes_text(name))
+			return pv_err_nomem(err, "vm name");
+	} while (pv_lab_find_vm(lab, pv_bytes_text(name)));
+	return 0;
+}
+
+static int add_copy(struct pv_lab *lab, const struct pv_vm *parent, struct pv_snapshot *snapshot,
+    unsigned *next, struct pv_err *err)
+{
+	struct pv_vm **grown = reallocarray(lab->vms, lab->vm_count + 1, sizeof(struct pv_vm *));
+	if (!grown)
+		return pv_err_nomem(err, "lab");
+	lab->vms = grown;
+	struct pv_bytes name = {0};
+	struct pv_vm *vm = NULL;
+	int status = name_copy(lab, parent, next, &name, err);
+	if (!status)
+		status = pv_vm_create_like(&vm, pv_bytes_text(&name), parent, err);
+	pv_bytes_finish(&name);
+	if (!status)
+		status = pv_vm_restore_like(vm, parent, snapshot, err);
+	if (status)
+		pv_vm_unref(vm);
+	else
+		lab->vms[lab->vm_count++] = vm;
+	return status;
+}
+
+int pv_lab_fork_vm(struct pv_lab *lab, struct pv_vm *parent, unsigned count, struct pv_err *err)
+{
+	struct pv_snapshot *snapshot = NULL;
+	const size_t before = lab->vm_count;
+	unsigned next = 1;
+	int status = pv_vm_snapshot(parent, NULL, &snapshot, err);
+	for (unsigned i = 0; i < count && !status; i++)
+		status = add_copy(lab, parent, snapshot, &next, err);
+	while (status && lab->vm_count > before) {
+		struct pv_vm *vm = lab->vms[--lab->vm_count];
+		pv_vm_shutdown(vm);
+		pv_vm_unref(vm);
+	}
+	pv_snapshot_destroy(snapshot);
+	return status;
 }
 
 size_t pv_lab_vm_count(const struct pv_lab *lab)

@@ -33,6 +33,13 @@ struct pv_vm *pv_lab_find_vm(const struct pv_lab *lab, const char *name);
 int pv_lab_add_vm(struct pv_lab *lab, const char *name, const char *profile,
     const struct pv_options *options, struct pv_vm **out, struct pv_err *err);
 
+/*
+ * Makes `count` running copies of a booted or paused VM in this lab, named `<name>#1` and up (names
+ * that are taken are passed over). They are the last `count` VMs of the lab afterwards; on failure
+ * there is none of them. The parent goes on as it was.
+ */
+int pv_lab_fork_vm(struct pv_lab *lab, struct pv_vm *parent, unsigned count, struct pv_err *err);
+
 /* Direct children in creation order. */
 size_t pv_lab_vm_count(const struct pv_lab *lab);
 struct pv_vm *pv_lab_vm_at(const struct pv_lab *lab, size_t index);

@@ -2,8 +2,8 @@
  * The life of a VM after boot: states, pause, reset, power button, shutdown, and the agent for
  * operations. Theory: `state` changes on the script thread by the calls below, and on the loop or a
  * vCPU thread when the guest dies; both under the loop lock. A machine is freed on the script
- * thread only. lab/vm_boot.c has the way from created to booted, lab/vm_console.c the console,
- * lab/vm_link.c the wire to the agent.
+ * thread only. lab/vm_boot.c has the way from created to booted, lab/vm_snapshot.c the other ways
+ * there, lab/vm_console.c the console, lab/vm_link.c the wire to the agent.
  */
 #include "lab/vm.h"
 
@@ -96,6 +96,7 @@ void pv_vm_stop_machine(struct pv_vm *vm, enum pv_vm_state state)
 	pv_initramfs_finish(&vm->initramfs);
 	pv_bytes_finish(&vm->cmdline);
 	pv_options_finish(&vm->boot);
+	vm->kernel = NULL;
 	if (!vm->spawned)
 		return;
 	vm->spawned = false;
@@ -171,12 +172,9 @@ int pv_vm_reset(struct pv_vm *vm, struct pv_err *err)
 	if (status)
 		return pv_err_prefix(err, "vm `%s`: cannot reset", vm->name);
 	pv_initramfs_cool(&vm->initramfs);
-	int64_t span = vm->boot.has_agent_timeout
-			   ? vm->boot.agent_timeout_ns
-			   : (int64_t)(vm->profile->agent_boot_timeout * (double)PV_CLOCK_SECOND);
-	vm->agent_deadline_ns = span;
+	vm->agent_deadline_ns = pv_vm_agent_timeout(vm);
 	pv_loop_lock(vm->host->loop);
-	status = pv_vm_wait_agent(vm, "reset", pv_clock_deadline(span), err);
+	status = pv_vm_wait_agent(vm, "reset", pv_clock_deadline(vm->agent_deadline_ns), err);
 	pv_loop_unlock(vm->host->loop);
 	return status;
 }

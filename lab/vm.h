@@ -17,6 +17,7 @@
 struct pv_err;
 struct pv_host;
 struct pv_profile;
+struct pv_snapshot;
 struct pv_vm;
 
 enum pv_vm_state {
@@ -50,6 +51,33 @@ void pv_vm_shutdown(struct pv_vm *vm);
 int pv_vm_reset(struct pv_vm *vm, struct pv_err *err);
 /* Presses the power button and waits until the guest has powered off, at most the agent timeout. */
 int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err);
+
+/* --- snapshots (spec section 7.8) --- */
+
+/*
+ * Saves a booted or paused VM, which goes on as it was; a running guest stands still for the moment
+ * of the freeze only. To the file `path`, or to memory of this process when it is NULL. Refused
+ * while operations are in flight. The caller destroys the snapshot (lab/snapshot.h).
+ */
+int pv_vm_snapshot(
+    struct pv_vm *vm, const char *path, struct pv_snapshot **out, struct pv_err *err);
+
+/*
+ * From created or shutdown to booted: the saved guest goes on, with its own memory, vCPUs, vsock
+ * address and profile (if that still exists). Guest time goes on where it stood, or jumps to the
+ * host's with `clock_now`. On failure the VM is as before, or `dead` when the guest ran already.
+ */
+int pv_vm_restore(
+    struct pv_vm *vm, struct pv_snapshot *snapshot, bool clock_now, struct pv_err *err);
+int pv_vm_restore_file(struct pv_vm *vm, const char *path, bool clock_now, struct pv_err *err);
+
+/* As pv_vm_restore for a VM made with pv_vm_create_like: it shares the parent's kernel and
+ * initramfs. */
+int pv_vm_restore_like(
+    struct pv_vm *vm, const struct pv_vm *parent, struct pv_snapshot *snapshot, struct pv_err *err);
+/* A created VM with the profile and the options of the parent's boot. */
+int pv_vm_create_like(
+    struct pv_vm **out, const char *name, const struct pv_vm *parent, struct pv_err *err);
 
 /* --- queries --- */
 

@@ -107,28 +107,27 @@ static int open_kernel(struct pv_vm *vm, const struct pv_kernel **kernel, struct
 	return status;
 }
 
-static int build_machine(struct pv_vm *vm, struct pv_err *err)
+int pv_vm_boot_prepare(struct pv_vm *vm, struct pv_err *err)
 {
-	struct pv_kvm *kvm = NULL;
-	const struct pv_kernel *kernel = NULL;
-	int status = open_kernel(vm, &kernel, err);
+	int status = open_kernel(vm, &vm->kernel, err);
 	if (!status)
 		status = pv_cmdline_build(vm->profile, &vm->boot, &vm->cmdline, err);
 	if (!status && !pv_bytes_text(&vm->cmdline))
 		status = pv_err_nomem(err, "command line");
 	if (!status)
 		status = pv_initramfs_build(&vm->initramfs, vm->profile, &vm->boot, err);
-	if (!status)
-		status = pv_host_kvm(vm->host, &kvm, err);
-	if (status)
-		return status;
-	struct pv_span initrd = {.data = vm->initramfs.data, .len = vm->initramfs.len};
-	struct pv_machine_config config = {
+	return status;
+}
+
+struct pv_machine_config pv_vm_boot_config(struct pv_vm *vm, struct pv_span *initrd)
+{
+	*initrd = (struct pv_span){.data = vm->initramfs.data, .len = vm->initramfs.len};
+	return (struct pv_machine_config){
 	    .memory_bytes = vm->boot.has_memory ? vm->boot.memory : PV_OPTIONS_MEMORY_DEFAULT,
 	    .cpus = vm->boot.has_cpus ? vm->boot.cpus : 1,
-	    .kernel = kernel,
-	    .cmdline = (const char *)vm->cmdline.data,
-	    .initrd = &initrd,
+	    .kernel = vm->kernel,
+	    .cmdline = pv_bytes_text(&vm->cmdline),
+	    .initrd = initrd,
 	    .initrd_parts = 1,
 	    .vsock_cid = vm->cid,
 	    .rng_seed = vm->boot.has_rng_seed ? &vm->boot.rng_seed : NULL,
@@ -136,6 +135,18 @@ static int build_machine(struct pv_vm *vm, struct pv_err *err)
 	    .events = &machine_events,
 	    .events_ctx = vm,
 	};
+}
+
+static int build_machine(struct pv_vm *vm, struct pv_err *err)
+{
+	struct pv_kvm *kvm = NULL;
+	int status = pv_vm_boot_prepare(vm, err);
+	if (!status)
+		status = pv_host_kvm(vm->host, &kvm, err);
+	if (status)
+		return status;
+	struct pv_span initrd;
+	const struct pv_machine_config config = pv_vm_boot_config(vm, &initrd);
 	status = pv_machine_create(&vm->machine, kvm, vm->host->loop, &config, err);
 	pv_initramfs_cool(&vm->initramfs);
 	return status;
@@ -153,6 +164,13 @@ static int start_machine(struct pv_vm *vm, struct pv_err *err)
 	return pv_machine_start(vm->machine, err);
 }
 
+int64_t pv_vm_agent_timeout(const struct pv_vm *vm)
+{
+	if (vm->boot.has_agent_timeout)
+		return vm->boot.agent_timeout_ns;
+	return (int64_t)(vm->profile->agent_boot_timeout * (double)PV_CLOCK_SECOND);
+}
+
 int pv_vm_boot_begin(struct pv_vm *vm, const struct pv_options *options, struct pv_err *err)
 {
 	pv_loop_lock(vm->host->loop);
@@ -163,10 +181,7 @@ int pv_vm_boot_begin(struct pv_vm *vm, const struct pv_options *options, struct 
 	status = pv_options_merge(&vm->boot, &vm->created_with, err);
 	if (!status)
 		status = pv_options_merge(&vm->boot, options, err);
-	vm->agent_deadline_ns =
-	    vm->boot.has_agent_timeout
-		? vm->boot.agent_timeout_ns
-		: (int64_t)(vm->profile->agent_boot_timeout * (double)PV_CLOCK_SECOND);
+	vm->agent_deadline_ns = pv_vm_agent_timeout(vm);
 	vm->stopped = vm->powered_off = false;
 	vm->cid = vm->host->next_cid++;
 	if (!status)
@@ -244,6 +259,14 @@ int pv_vm_wait_agent(struct pv_vm *vm, const char *what, int64_t deadline_ns, st
 	}
 }
 
+void pv_vm_tell_spawned(struct pv_vm *vm)
+{
+	const struct pv_host *host = vm->host;
+	vm->spawned = true;
+	if (host->events && host->events->vm_spawned)
+		host->events->vm_spawned(host->events_ctx, vm);
+}
+
 int pv_vm_boot_wait(struct pv_vm *vm, struct pv_err *err)
 {
 	const struct pv_host *host = vm->host;
@@ -256,9 +279,7 @@ int pv_vm_boot_wait(struct pv_vm *vm, struct pv_err *err)
 		pv_vm_stop_machine(vm, PV_VM_DEAD);
 		return status;
 	}
-	vm->spawned = true;
-	if (host->events && host->events->vm_spawned)
-		host->events->vm_spawned(host->events_ctx, vm);
+	pv_vm_tell_spawned(vm);
 	return 0;
 }
 

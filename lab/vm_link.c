@@ -3,7 +3,7 @@
  * PV_AGENT_PORT as soon as it can serve; the device offers the connection here, and bytes go
  * straight from one to the other under the loop lock, without a socket in between: a request is in
  * the guest's receive queue when the sending call returns. One agent at a time; a second connection
- * is refused.
+ * is refused. A restored guest's connection is taken over as it is, without a new handshake.
  */
 #include <stdio.h>
 
@@ -104,6 +104,20 @@ static bool port_accept(
 		vm->conn = NULL;
 		return false;
 	}
+	return true;
+}
+
+bool pv_vm_link_adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
+    uint32_t guest_port, const struct pv_stream_port_ops **ops, void **port_ctx)
+{
+	struct pv_vm *vm = ctx;
+	(void)guest_port;
+	if (host_port != PV_AGENT_PORT || vm->conn ||
+	    !pv_agent_adopt(vm->agent, &link_ops, vm, vm->adopt_id))
+		return false;
+	vm->conn = conn;
+	*ops = &port_ops;
+	*port_ctx = vm;
 	return true;
 }
 

@@ -14,6 +14,8 @@
 #include "lab/vm.h"
 #include "vmm/machine.h"
 
+struct pv_kernel;
+struct pv_stream_port_ops;
 struct pv_vsock_conn;
 
 struct pv_vm {
@@ -25,11 +27,13 @@ struct pv_vm {
 
 	/* The current boot; script thread, set up while no machine runs. */
 	struct pv_options boot;
+	const struct pv_kernel *kernel; /* of the host; NULL: a reboot is not possible */
 	struct pv_bytes cmdline;
 	struct pv_initramfs initramfs;
 	struct pv_machine *machine;
 	struct pv_agent *agent;
 	uint32_t cid;
+	uint64_t adopt_id; /* the agent's next number in the snapshot that is being restored */
 	int64_t agent_deadline_ns;
 	int64_t started_ns;
 	bool spawned; /* vm_spawned was told, vm_shutdown was not */
@@ -39,8 +43,8 @@ struct pv_vm {
 	struct pv_vsock_conn *conn;
 	struct pv_console_log log;
 	char death[PV_ERR_TEXT_MAX]; /* why the guest died, or empty */
-	bool stopped;	  /* the machine of this boot runs no more */
-	bool powered_off; /* because the guest switched itself off */
+	bool stopped;		     /* the machine of this boot runs no more */
+	bool powered_off;	     /* because the guest switched itself off */
 };
 
 /* [loop lock] Fails what is in flight with `reason`; the guest goes on. */
@@ -48,6 +52,24 @@ void pv_vm_cancel(struct pv_vm *vm, const char *reason);
 
 /* Joins a VM's vsock to its agent client: from now on a connecting agent is served. [loop lock] */
 int pv_vm_link_listen(struct pv_vm *vm);
+
+/* Takes over the agent's connection of a restored guest; pv_machine_adopt of vmm/template.h. */
+bool pv_vm_link_adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
+    uint32_t guest_port, const struct pv_stream_port_ops **ops, void **port_ctx);
+
+/* Opens what vm->boot and the profile say that a guest starts from: kernel, command line,
+ * initramfs. What was opened before a failure stays with the VM. */
+int pv_vm_boot_prepare(struct pv_vm *vm, struct pv_err *err);
+
+/* All that was prepared and vm->boot say about a machine, with the VM listening to its events.
+ * `initrd` is what the result points to. */
+struct pv_machine_config pv_vm_boot_config(struct pv_vm *vm, struct pv_span *initrd);
+
+/* Tells that a guest runs. */
+void pv_vm_tell_spawned(struct pv_vm *vm);
+
+/* How long to wait for the agent, by vm->boot or else the profile. */
+int64_t pv_vm_agent_timeout(const struct pv_vm *vm);
 
 /* The two halves of pv_vm_boot, so that several VMs can boot side by side: start the machine, then
  * wait for its agent. */

@@ -23,6 +23,7 @@
 #include "lua/lab.h"
 #include "lua/run.h"
 #include "lua/run_result.h"
+#include "lua/snapshot.h"
 #include "lua/vm.h"
 #include "lua/wait.h"
 
@@ -106,6 +107,7 @@ static int open_all(lua_State *L)
 	pv_lua_json_open(L);
 	pv_lua_lab_open(L);
 	pv_lua_vm_open(L);
+	pv_lua_snapshot_open(L);
 	pv_lua_run_result_open(L);
 	pv_lua_console_open(L);
 	pv_lua_state_set_scope(L);

@@ -1,5 +1,6 @@
 /*
- * VM userdata: life and questions; what is done inside the guest is in lua/guest.c. A handle holds
+ * VM userdata: life and questions; what is done inside the guest is in lua/guest.c, saving and
+ * restoring in lua/snapshot.c. A handle holds
  * a reference on its VM, and there is one handle per VM at a time (a table with weak values in the
  * registry), so that handles compare equal. A finalized handle (when the state closes, finalizers
  * of the script may still see it) holds NULL and says so. Script thread only.
@@ -15,6 +16,7 @@
 #include "lua/error.h"
 #include "lua/guest.h"
 #include "lua/options.h"
+#include "lua/snapshot.h"
 
 /* Registry: pv_vm (light userdata) -> handle. */
 #define HANDLES_KEY "provium.vms"
@@ -240,6 +242,7 @@ void pv_lua_vm_open(lua_State *L)
 	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, methods);
 	luaL_setfuncs(L, pv_lua_guest_methods, 0);
+	luaL_setfuncs(L, pv_lua_snapshot_methods, 0);
 	lua_setfield(L, -2, "__index");
 	lua_pushliteral(L, PV_LUA_VM_TYPE);
 	lua_setfield(L, -2, "__metatable");

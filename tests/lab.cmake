@@ -2,6 +2,8 @@
 foreach(name toml config cmdline options console_log cpio initramfs image modinfo)
 	pv_unit_test(lab_${name} pv_lab)
 endforeach()
+pv_unit_test(lab_snapshot pv_lab Threads::Threads)
+target_sources(unit_lab_snapshot PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/payload_guest.c)
 foreach(name cpio initramfs image)
 	target_link_libraries(unit_lab_${name} PRIVATE PkgConfig::ARCHIVE)
 endforeach()

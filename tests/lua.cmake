@@ -12,6 +12,6 @@ add_library(pv_lua_rig STATIC
 target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
 	PRIVATE pv_sanitize)
 
-foreach(name reference testcase context meta interrupt wait lab options command guest console json state)
+foreach(name reference testcase context meta interrupt wait lab options command guest snapshot console json state)
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()

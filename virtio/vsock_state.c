@@ -357,9 +357,8 @@ int pv_vsock_load(struct pv_vsock *vsock, const struct pv_val *val,
 		if (!adopted || !ops)
 			pv_vsock_end(conn, true, false);
 	}
-	/* Not pv_vsock_leave: that would send. */
-	vsock->depth--;
+	/* Still starved, so that leaving sends nothing. */
+	pv_vsock_leave(vsock);
 	outbox->starved = header.starved;
-	pv_vsock_table_reap(&vsock->table);
 	return 0;
 }

@@ -15,7 +15,7 @@ struct pv_ram_image;
 
 #define PV_RAM_PAGE 4096u
 
-/* True when all of `len` bytes (a multiple of 8, aligned to it) are zero. */
+/* True when all of `len` bytes (a multiple of 32, aligned to 8) are zero. */
 bool pv_ram_is_zero(const void *data, size_t len);
 
 /*

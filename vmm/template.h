@@ -100,6 +100,13 @@ int pv_machine_rewind(struct pv_machine *machine, struct pv_err *err);
 int pv_template_write(const struct pv_template *template, const char *path, struct pv_err *err);
 
 /*
+ * The same into `fd`, an empty regular file that the caller opened for writing and keeps from being
+ * changed; `name` is for sentences. Returns 0 or -errno.
+ */
+int pv_template_write_fd(
+    const struct pv_template *template, int fd, const char *name, struct pv_err *err);
+
+/*
  * Opens such a file. Header and state are checked by their checksums, and RAM, which is read only
  * when guests touch it, when `verify_ram` asks for it. A file that is not a snapshot, is cut short,
  * damaged, of a newer version or another architecture is refused with a sentence that names it. The

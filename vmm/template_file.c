@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -205,30 +204,46 @@ static int open_temporary(const char *path, char **name)
 	return code;
 }
 
+static int write_content(const struct pv_template *template, int fd)
+{
+	struct pv_err ignored = PV_ERR_INIT; /* the code says it all */
+	struct pv_ram ram;
+	int code = pv_ram_init_private(&ram, -1, &template->ram, &ignored);
+	if (code < 0)
+		return code;
+	struct writer writer = {.template = template, .fd = fd, .ram = ram.host};
+	code = write_all(&writer);
+	pv_ram_finish(&ram, NULL);
+	return code;
+}
+
+static int explain_write(int code, const char *path, struct pv_err *err)
+{
+	return code < 0 ? pv_err_system(err, -code, "snapshot `%s`: cannot be written", path) : 0;
+}
+
+int pv_template_write_fd(
+    const struct pv_template *template, int fd, const char *name, struct pv_err *err)
+{
+	return explain_write(write_content(template, fd), name, err);
+}
+
 int pv_template_write(const struct pv_template *template, const char *path, struct pv_err *err)
 {
 	char *temporary = NULL;
-	struct writer writer = {.template = template, .fd = -1};
-	void *ram = mmap(NULL, template->ram.size, PROT_READ, MAP_SHARED | MAP_NORESERVE,
-	    template->ram.fd, (off_t) template->ram.offset);
-	if (ram == MAP_FAILED)
-		return pv_err_system(err, errno, "snapshot `%s`: cannot map guest memory", path);
-	writer.ram = ram;
-	int code = writer.fd = open_temporary(path, &temporary);
-	if (code >= 0)
-		code = write_all(&writer);
+	int fd = open_temporary(path, &temporary);
+	int code = fd < 0 ? fd : write_content(template, fd);
 	/* Read-only for good: guests share the pages of this file while it exists. */
-	if (code == 0 && fchmod(writer.fd, 0400) < 0)
+	if (code == 0 && fchmod(fd, 0400) < 0)
 		code = -errno;
-	if (writer.fd >= 0 && close(writer.fd) < 0 && code == 0)
+	if (fd >= 0 && close(fd) < 0 && code == 0)
 		code = -errno;
 	if (code == 0 && rename(temporary, path) < 0)
 		code = -errno;
-	if (code < 0 && writer.fd >= 0)
+	if (code < 0 && fd >= 0)
 		unlink(temporary);
 	free(temporary);
-	munmap(ram, template->ram.size);
-	return code < 0 ? pv_err_system(err, -code, "snapshot `%s`: cannot be written", path) : 0;
+	return explain_write(code, path, err);
 }
 
 /* --- reading --- */

@@ -91,6 +91,7 @@ static void complete(struct pv_agent *agent, struct pv_agent_call *call, int sta
 	unlink_call(agent, call);
 	if (call->abandoned) {
 		free(call);
+		pv_loop_wake(agent->loop); /* for who waits until the client is quiescent */
 		return;
 	}
 	/* A failure of our own that came first stands. */

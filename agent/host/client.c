@@ -3,7 +3,8 @@
  * answers of calls.
  *
  * When a link comes up the client says hello; the agent answers with its protocol version, and
- * calls are possible when that is ours. What breaks the protocol, be it a bad frame, an answer to
+ * calls are possible when that is ours. A restored guest's agent has said hello already, so its
+ * link is adopted without one. What breaks the protocol, be it a bad frame, an answer to
  * no question or a frame over the limit, costs the link: the reason is kept for later calls and the
  * stream is closed. Memory is bounded by one frame plus what callers have asked for.
  *
@@ -22,6 +23,9 @@
 #include "agent/host/call.h"
 #include "base/err.h"
 #include "base/loop.h"
+
+/* Restored numbers come from files; this leaves room for all calls to come. */
+#define ID_MAX (UINT64_C(1) << 62)
 
 _Static_assert(PV_AGENT_PORT == PV_PROTOCOL_PORT, "one port, two headers");
 
@@ -116,6 +120,20 @@ bool pv_agent_attach(struct pv_agent *agent, const struct pv_agent_link_ops *ops
 	return agent->ops != NULL;
 }
 
+bool pv_agent_adopt(
+    struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx, uint64_t next_id)
+{
+	if (agent->ops || next_id == 0 || next_id > ID_MAX)
+		return false;
+	agent->ops = ops;
+	agent->ctx = ctx;
+	agent->last_id = next_id - 1;
+	agent->ready = true;
+	agent->refused = false;
+	pv_loop_wake(agent->loop);
+	return true;
+}
+
 bool pv_agent_is_ready(const struct pv_agent *agent)
 {
 	return agent->ready;
@@ -129,6 +147,17 @@ const char *pv_agent_refusal(const struct pv_agent *agent)
 unsigned pv_agent_in_flight(const struct pv_agent *agent)
 {
 	return agent->count + (agent->hello != 0);
+}
+
+uint64_t pv_agent_next_id(const struct pv_agent *agent)
+{
+	return agent->last_id + 1;
+}
+
+bool pv_agent_is_quiescent(const struct pv_agent *agent)
+{
+	return agent->ready && pv_agent_in_flight(agent) == 0 && agent->sent == agent->out.len &&
+	       pv_frame_at_boundary(&agent->reader);
 }
 
 /* The agent cannot be used; says so to who waits for it. */

@@ -38,6 +38,12 @@ void pv_agent_destroy(struct pv_agent *agent);
 
 /* [locked] The guest's agent connected; the client says hello. Refused (false) while another link is up. */
 bool pv_agent_attach(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx);
+/*
+ * [locked] Takes over a connection that was restored together with its guest: both ends stand where a quiescent client left them, so there is no
+ * hello, calls are possible at once, and their numbers go on from `next_id`, which pv_agent_next_id gave. Refused (false) while another link is
+ * up, and for a number that no client would give.
+ */
+bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx, uint64_t next_id);
 /* [locked] Bytes came, room came, the stream ended. */
 void pv_agent_receive(struct pv_agent *agent, const void *data, size_t len);
 void pv_agent_writable(struct pv_agent *agent);
@@ -61,6 +67,10 @@ bool pv_agent_is_ready(const struct pv_agent *agent);
 const char *pv_agent_refusal(const struct pv_agent *agent);
 /* [locked] Requests without final answer. */
 unsigned pv_agent_in_flight(const struct pv_agent *agent);
+/* [locked] The number of the next request; at least 1. */
+uint64_t pv_agent_next_id(const struct pv_agent *agent);
+/* [locked] Ready, no request without final answer, and no part of a frame on its way: the connection is nothing but its next number. */
+bool pv_agent_is_quiescent(const struct pv_agent *agent);
 
 /* --- operations --- */
 

@@ -82,7 +82,7 @@ static int compare(const void *a, const void *b)
 static void report(const char *what, int64_t *values, unsigned count)
 {
 	qsort(values, count, sizeof(*values), compare);
-	printf("%-34s median %8.1f us  min %8.1f us  p99 %8.1f us\n", what,
+	printf("%-36s median %8.1f us  min %8.1f us  p99 %8.1f us\n", what,
 	    (double)values[count / 2] / 1e3, (double)values[0] / 1e3,
 	    (double)values[count * 99 / 100] / 1e3);
 }
@@ -218,8 +218,11 @@ static int bench_alive(struct bench *bench, struct pv_template *template, struct
 	long long before = free_kib();
 	int64_t start = pv_clock_now();
 	int64_t running = 0;
-	for (unsigned i = 0; i < bench->alive && code == 0; i++)
+	for (unsigned i = 0; i < bench->alive && code == 0; i++) {
+		int64_t at = pv_clock_now();
 		code = restore(bench, template, &children[i], err);
+		bench->times[0][i] = pv_clock_now() - at;
+	}
 	int64_t built = pv_clock_now();
 	long long after = free_kib();
 	for (unsigned i = 0; i < bench->alive && code == 0; i++) {
@@ -230,6 +233,7 @@ static int bench_alive(struct bench *bench, struct pv_template *template, struct
 		running += pv_clock_now() - at;
 	}
 	long long run = free_kib();
+	report("fork, ready to run, none destroyed", bench->times[0], bench->alive);
 	if (code == 0)
 		printf("%u forks alive: built in %.1f ms, %.0f KiB each; each resumed and paused "
 		       "once: %.1f ms more, %.0f KiB each\n",
@@ -328,7 +332,7 @@ int main(int argc, char **argv)
 	    .events_ctx = &bench,
 	};
 	for (unsigned i = 0; i < 4; i++) {
-		bench.times[i] = calloc(bench.runs < 20 ? 20 : bench.runs, sizeof(int64_t));
+		bench.times[i] = calloc(RUNS_MAX, sizeof(int64_t));
 		if (!bench.times[i])
 			return 1;
 	}

@@ -1,12 +1,13 @@
 /*
- * fork_probe [-c CPUS] [-m MIB] [-t TEXT] KERNEL INITRD FILE: boots a kernel, freezes it when the
- * console shows TEXT (`tick 5`), and lets the parent, two forks of it, a rewind and, in a second
- * process, a restore from FILE go on until each has shown TEXT's next five ticks. For bring-up and
- * measurements, not installed.
+ * fork_probe [-c CPUS] [-m MIB] [-t TEXT] [-v] KERNEL INITRD FILE: boots a kernel, freezes it when
+ * the console shows TEXT (`tick 5`), and lets the parent, two forks of it, a rewind and, in a
+ * second process, a restore from FILE go on until each has shown TEXT's next five ticks. For
+ * bring-up and measurements, not installed.
  *
  * The guest prints `tick N` and counts; what it prints of trouble (`bad`, a soft lockup, a
  * clocksource that is given up) fails. Times go to stderr. `fork_probe -R FILE` is the second
- * process.
+ * process. With -v the guest has connected to port 1234 and answers `?` with `!`: it does so on
+ * that connection to the end.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -20,12 +21,14 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/loop.h"
+#include "virtio/vsock.h"
 #include "vmm/kernel.h"
 #include "vmm/kvm.h"
 #include "vmm/machine.h"
 #include "vmm/template.h"
 
 #define CONSOLE_MAX (1u << 20)
+#define PORT	    1234u
 #define PATIENCE    (300 * PV_CLOCK_SECOND)
 
 /* A machine and what it says. */
@@ -37,11 +40,15 @@ struct guest {
 	size_t len;
 	bool stopped;
 	struct pv_machine_stop stop;
+	struct pv_vsock_conn *conn; /* of the guest, to port 1234 */
+	unsigned pongs;
+	unsigned lost; /* connections that ended */
 };
 
 static struct pv_kvm kvm;
 static struct pv_loop *loop;
 static int64_t start_ns;
+static bool with_socket;
 static struct guest *guests[8];
 
 static void note(const char *who, const char *what)
@@ -67,6 +74,51 @@ static void on_stop(void *ctx, const struct pv_machine_stop *stop)
 	guest->stopped = true;
 	guest->stop = *stop;
 	pv_loop_wake(guest->loop);
+}
+
+static void on_receive(void *ctx, const void *data, size_t len)
+{
+	struct guest *guest = ctx;
+	for (size_t i = 0; i < len; i++)
+		guest->pongs += ((const char *)data)[i] == '!';
+	pv_vsock_conn_credit(guest->conn, len);
+	pv_loop_wake(guest->loop);
+}
+
+static void on_nothing(void *ctx)
+{
+}
+
+static void on_closed(void *ctx)
+{
+	struct guest *guest = ctx;
+	guest->conn = NULL;
+	guest->lost++;
+	pv_loop_wake(guest->loop);
+}
+
+static const struct pv_stream_port_ops PORT_OPS = {
+    .connected = on_nothing,
+    .receive = on_receive,
+    .writable = on_nothing,
+    .end_of_stream = on_nothing,
+    .closed = on_closed,
+};
+
+static bool take(
+    void *ctx, struct pv_vsock_conn *conn, const struct pv_stream_port_ops **ops, void **port_ctx)
+{
+	struct guest *guest = ctx;
+	guest->conn = conn;
+	*ops = &PORT_OPS;
+	*port_ctx = guest;
+	return true;
+}
+
+static bool adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port, uint32_t guest_port,
+    const struct pv_stream_port_ops **ops, void **port_ctx)
+{
+	return host_port == PORT && take(ctx, conn, ops, port_ctx);
 }
 
 static const struct pv_machine_events EVENTS = {.console = on_console, .stopped = on_stop};
@@ -115,6 +167,30 @@ static void wait_for(struct guest *guest, const char *text)
 	note(guest->name, text);
 }
 
+/* A question and its answer on the guest's connection, which is the one of before. */
+static void ping(struct guest *guest)
+{
+	int64_t begin = pv_clock_now();
+	int64_t deadline = pv_clock_deadline(PATIENCE);
+	int code = 0;
+	if (!with_socket)
+		return;
+	pv_loop_lock(loop);
+	const unsigned before = guest->pongs;
+	bool sent = guest->conn && pv_vsock_conn_send(guest->conn, "?", 1) == 1;
+	while (sent && code == 0 && guest->pongs == before && guest->conn)
+		code = pv_loop_wait(loop, deadline);
+	bool answered = guest->pongs == before + 1;
+	pv_loop_unlock(loop);
+	fprintf(stderr, "%s: answer on its old connection after %.2f ms\n", guest->name,
+	    (double)(pv_clock_now() - begin) / 1e6);
+	if (answered)
+		return;
+	fprintf(
+	    stderr, "%s: no answer on its connection; console:\n%s\n", guest->name, guest->console);
+	exit(1);
+}
+
 static void resume(struct guest *guest)
 {
 	struct pv_err err = PV_ERR_INIT;
@@ -129,12 +205,14 @@ static void restore(struct guest *guest, struct pv_template *template)
 {
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_machine_config boot = {.events = &EVENTS, .events_ctx = guest};
-	const struct pv_machine_restore options = {.boot = &boot};
+	const struct pv_machine_restore options = {
+	    .boot = &boot, .adopt = adopt, .adopt_ctx = guest};
 	int64_t begin = pv_clock_now();
 	need(pv_machine_restore(&guest->machine, &kvm, loop, template, &options, &err), &err);
 	resume(guest);
 	fprintf(stderr, "%s: restored and resumed in %.2f ms\n", guest->name,
 	    (double)(pv_clock_now() - begin) / 1e6);
+	ping(guest);
 }
 
 static int restore_file(const char *path)
@@ -158,7 +236,7 @@ static void run_second_process(char *self, const char *path)
 	int status;
 	pid_t child = fork();
 	if (child == 0) {
-		execl(self, self, "-R", path, (char *)NULL);
+		execl(self, self, with_socket ? "-vR" : "-R", path, (char *)NULL);
 		_exit(3);
 	}
 	if (child < 0 || waitpid(child, &status, 0) < 0 || status != 0) {
@@ -187,8 +265,13 @@ static int boot_and_fork(
 	config->events = &EVENTS;
 	config->events_ctx = parent;
 	need(pv_machine_create(&parent->machine, &kvm, loop, config, &err), &err);
+	pv_loop_lock(loop);
+	need(pv_vsock_listen(pv_machine_vsock(parent->machine), PORT, take, parent), &err);
+	pv_machine_set_adopt(parent->machine, adopt, parent);
+	pv_loop_unlock(loop);
 	need(pv_machine_start(parent->machine, &err), &err);
 	wait_for(parent, text);
+	ping(parent);
 	pause_and_freeze(parent, &template);
 
 	struct guest *first = new_guest(1, "first fork");
@@ -198,12 +281,14 @@ static int boot_and_fork(
 	wait_for(first, "tick 10\r");
 	wait_for(second, "tick 10\r");
 	resume(parent);
+	ping(parent);
 	wait_for(parent, "tick 10\r");
 	need(pv_machine_pause(parent->machine, &err), &err);
 	int64_t begin = pv_clock_now();
 	need(pv_machine_rewind(parent->machine, &err), &err);
 	fprintf(stderr, "rewound in %.2f ms\n", (double)(pv_clock_now() - begin) / 1e6);
 	resume(parent);
+	ping(parent);
 	wait_for(parent, "tick 10\r");
 	for (unsigned i = 0; i < 3; i++)
 		pv_machine_destroy(guests[i]->machine);
@@ -229,11 +314,12 @@ int main(int argc, char **argv)
 	const char *file = NULL;
 	int option;
 	start_ns = pv_clock_now();
-	while ((option = getopt(argc, argv, "c:m:t:R:")) != -1) {
+	while ((option = getopt(argc, argv, "c:m:t:vR:")) != -1) {
 		switch (option) {
 		case 'c': config.cpus = (unsigned)atoi(optarg); break;
 		case 'm': config.memory_bytes = (uint64_t)atol(optarg) << 20; break;
 		case 't': text = optarg; break;
+		case 'v': with_socket = true; break;
 		case 'R': file = optarg; break;
 		default: return 2;
 		}

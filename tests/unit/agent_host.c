@@ -201,6 +201,30 @@ static int run_true(struct peer *peer, struct pv_err *err)
 	return status;
 }
 
+static uint64_t next_id(struct peer *peer)
+{
+	pv_loop_lock(peer->loop);
+	uint64_t id = pv_agent_next_id(peer->agent);
+	pv_loop_unlock(peer->loop);
+	return id;
+}
+
+static bool is_quiescent(struct peer *peer)
+{
+	pv_loop_lock(peer->loop);
+	bool quiescent = pv_agent_is_quiescent(peer->agent);
+	pv_loop_unlock(peer->loop);
+	return quiescent;
+}
+
+static bool adopt(struct peer *peer, uint64_t id)
+{
+	pv_loop_lock(peer->loop);
+	bool adopted = pv_agent_adopt(peer->agent, &link_ops, peer, id);
+	pv_loop_unlock(peer->loop);
+	return adopted;
+}
+
 /* --- good answers --- */
 
 static void answers_are_taken_apart(void **state)
@@ -317,6 +341,55 @@ static void an_agent_of_another_version_is_refused(void **state)
 	assert_null(pv_agent_refusal(peer->agent));
 }
 
+/* Keeps the number of the last request, and fails the test when anybody says hello. */
+static void restored(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+{
+	if (request->op == PV_REQUEST_HELLO)
+		abort();
+	peer->exec_id = request->id;
+	well_behaved(peer, request, out);
+}
+
+static void an_adopted_link_is_ready_at_once_and_numbers_go_on(void **state)
+{
+	struct peer *peer = *state;
+	struct pv_err err = PV_ERR_INIT;
+	peer->answer = restored;
+	assert_true(adopt(peer, 1000));
+	pv_loop_lock(peer->loop);
+	assert_true(pv_agent_is_ready(peer->agent));
+	assert_int_equal(pv_agent_in_flight(peer->agent), 0);
+	pv_loop_unlock(peer->loop);
+	assert_true(is_quiescent(peer));
+	assert_int_equal(next_id(peer), 1000);
+	assert_int_equal(run_true(peer, &err), 0);
+	assert_int_equal(peer->exec_id, 1000);
+	assert_int_equal(next_id(peer), 1001);
+	/* Back to an earlier state of the same guest, as a rewind does. */
+	pv_loop_lock(peer->loop);
+	pv_agent_drop(peer->agent, "rewound", true);
+	pv_loop_unlock(peer->loop);
+	assert_int_equal(run_true(peer, &err), -ENOTCONN);
+	assert_true(adopt(peer, 7));
+	assert_int_equal(run_true(peer, &err), 0);
+	assert_int_equal(peer->exec_id, 7);
+	assert_int_equal(peer->closes, 1);
+}
+
+static void adoption_is_refused_beside_a_link_and_for_impossible_numbers(void **state)
+{
+	struct peer *peer = *state;
+	struct pv_err err = PV_ERR_INIT;
+	assert_false(adopt(peer, 0));
+	assert_false(adopt(peer, UINT64_MAX));
+	assert_int_equal(run_true(peer, &err), -ENOTCONN);
+	attach(peer);
+	uint64_t id = next_id(peer);
+	assert_false(adopt(peer, 1000));
+	assert_int_equal(next_id(peer), id);
+	assert_int_equal(run_true(peer, &err), 0);
+}
+
 struct waiter {
 	struct peer *peer;
 	pthread_t thread;
@@ -410,6 +483,32 @@ static void late_answers_of_a_cancelled_call_are_ignored_once(void **state)
 	assert_false(pv_agent_is_ready(peer->agent));
 	assert_int_equal(peer->closes, 1);
 	pv_loop_unlock(peer->loop);
+	pv_bytes_finish(&out);
+}
+
+static void a_client_is_quiescent_between_whole_frames_only(void **state)
+{
+	struct waiter waiter = {.peer = *state};
+	struct peer *peer = *state;
+	struct pv_bytes out = {0};
+	assert_false(is_quiescent(peer));
+	peer->answer = silent;
+	attach(peer);
+	assert_true(is_quiescent(peer));
+	pthread_create(&waiter.thread, NULL, wait_for_exec, &waiter);
+	lock_when(peer, &peer->exec_id, 1);
+	assert_false(pv_agent_is_quiescent(peer->agent));
+	pv_reply_put_exit(&out, peer->exec_id, PV_REPLY_EXITED, 0);
+	pv_agent_receive(peer->agent, out.data, out.len);
+	assert_true(pv_agent_is_quiescent(peer->agent));
+	/* The first bytes of a frame. */
+	pv_agent_receive(peer->agent, "\0\0", 2);
+	assert_false(pv_agent_is_quiescent(peer->agent));
+	pv_agent_closed(peer->agent);
+	assert_false(pv_agent_is_quiescent(peer->agent));
+	pv_loop_unlock(peer->loop);
+	pthread_join(waiter.thread, NULL);
+	assert_int_equal(waiter.status, 0);
 	pv_bytes_finish(&out);
 }
 
@@ -512,6 +611,9 @@ int main(void)
 	    TEST(calls_without_a_link_fail),
 	    TEST(a_second_link_is_refused_and_a_later_one_taken),
 	    TEST(an_agent_of_another_version_is_refused),
+	    TEST(an_adopted_link_is_ready_at_once_and_numbers_go_on),
+	    TEST(adoption_is_refused_beside_a_link_and_for_impossible_numbers),
+	    TEST(a_client_is_quiescent_between_whole_frames_only),
 	    TEST(the_end_of_the_stream_fails_calls),
 	    TEST(uploads_keep_to_the_credit),
 	    TEST(late_answers_of_a_cancelled_call_are_ignored_once),

@@ -5,6 +5,7 @@
 #include "tests/unit/fake_lab.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "base/loop.h"
 #include "base/units.h"
 #include "lab/host.h"
+#include "lab/snapshot.h"
 #include "lab/vm.h"
 #include "lab/vm_private.h"
 
@@ -269,6 +271,85 @@ int pv_vm_agent(struct pv_vm *vm, const char *action, struct pv_agent **out, str
 		return pv_err_set(
 		    err, PV_ERR_STATE, EBADFD, "vm `%s`: not booted (cannot %s)", vm->name, action);
 	*out = &((struct fake_vm *)vm)->agent;
+	return 0;
+}
+
+/* --- snapshots: a name, and the path if there is one --- */
+
+struct pv_snapshot {
+	char text[128];
+	bool deleted;
+};
+
+int pv_vm_snapshot(struct pv_vm *vm, const char *path, struct pv_snapshot **out, struct pv_err *err)
+{
+	if (vm->state != PV_VM_BOOTED && vm->state != PV_VM_PAUSED)
+		return pv_err_set(
+		    err, PV_ERR_STATE, EBADFD, "vm `%s`: not booted (cannot snapshot)", vm->name);
+	*out = calloc(1, sizeof(**out));
+	snprintf((*out)->text, sizeof((*out)->text), "%s", path != NULL ? path : "/proc/fake");
+	return 0;
+}
+
+static int restore(struct pv_vm *vm, const char *path, bool clock_now, struct pv_err *err)
+{
+	struct fake_vm *fake = (struct fake_vm *)vm;
+	if (vm->state != PV_VM_CREATED && vm->state != PV_VM_SHUTDOWN)
+		return pv_err_set(err, PV_ERR_STATE, EBADFD,
+		    "vm `%s`: already booted (cannot restore)", vm->name);
+	if (strcmp(path, "/nowhere") == 0)
+		return pv_err_set(err, PV_ERR_INPUT, ENOENT,
+		    "vm `%s`: cannot restore: snapshot `%s`: not there", vm->name, path);
+	vm->state = PV_VM_BOOTED;
+	return pv_bytes_printf(&fake->console, "restored from %s%s", path, clock_now ? " now" : "");
+}
+
+int pv_vm_restore(
+    struct pv_vm *vm, struct pv_snapshot *snapshot, bool clock_now, struct pv_err *err)
+{
+	return restore(vm, snapshot->deleted ? "/nowhere" : snapshot->text, clock_now, err);
+}
+
+int pv_vm_restore_file(struct pv_vm *vm, const char *path, bool clock_now, struct pv_err *err)
+{
+	return restore(vm, path, clock_now, err);
+}
+
+int pv_vm_create_like(
+    struct pv_vm **out, const char *name, const struct pv_vm *parent, struct pv_err *err)
+{
+	return pv_vm_create(out, parent->host, name, parent->profile, &parent->created_with, err);
+}
+
+int pv_vm_restore_like(
+    struct pv_vm *vm, const struct pv_vm *parent, struct pv_snapshot *snapshot, struct pv_err *err)
+{
+	const char *append = vm->created_with.kernel_cmdline_append;
+	if (append != NULL && strcmp(append, "third fails") == 0 && strchr(vm->name, '3') != NULL)
+		return pv_err_set(err, PV_ERR_SYSTEM, EMFILE, "vm `%s`: no more", vm->name);
+	return restore(vm, parent->name, false, err);
+}
+
+void pv_snapshot_destroy(struct pv_snapshot *snapshot)
+{
+	free(snapshot);
+}
+
+int pv_snapshot_path(struct pv_snapshot *snapshot, const char **path, struct pv_err *err)
+{
+	*path = snapshot->text;
+	return 0;
+}
+
+int pv_snapshot_size(struct pv_snapshot *snapshot, uint64_t *size, struct pv_err *err)
+{
+	*size = snapshot->deleted ? 0 : 4096;
+	return 0;
+}
+
+int pv_snapshot_delete(struct pv_snapshot *snapshot, struct pv_err *err)
+{
+	snapshot->deleted = true;
 	return 0;
 }
 

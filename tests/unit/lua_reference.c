@@ -31,6 +31,7 @@ static const char walker[] =
     " all('Lab', methods) all('Lab', {timeout = 1, reset_between_tests = 1})\n"
     " local v = provium:vm('v', 'tiny'):boot()\n"
     " all('VM', debug.getmetatable(v).__index)\n"
+    " all('Snapshot', debug.getmetatable(v:snapshot()).__index)\n"
     " all('Console', debug.getmetatable(v:console()).__index)\n"
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
     "debug.getmetatable(r).__index)\n"
@@ -106,6 +107,9 @@ static void options_are_read(void **state)
 			continue;
 		if (strcmp(entries[i].owner, "VmOptions") == 0)
 			pv_bytes_printf(&script, "provium:vm('v', 'tiny', {%s = print})", name);
+		else if (strcmp(entries[i].owner, "RestoreOptions") == 0)
+			pv_bytes_printf(
+			    &script, "provium:vm('v', 'tiny'):restore('x', {%s = print})", name);
 		else if (strcmp(entries[i].owner, "RunOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):boot():run('x', {%s = print})", name);

@@ -547,6 +547,31 @@ static void test_impossible_states_are_refused(void **state)
 	free_rng(machine);
 }
 
+/* What is only there to mislead the driver that enables the queue later. */
+static void test_a_queue_that_is_not_ready_has_not_moved(void **state)
+{
+	struct rng_machine *machine = new_rng(NULL);
+	struct pv_bytes saved = state_save(&rng_kind, machine);
+	expect_refused(&saved, "next_avail", 1);
+	expect_refused(&saved, "next_used", 1);
+	expect_refused(&saved, "signalled_used", 1);
+	pv_bytes_finish(&saved);
+	free_rng(machine);
+}
+
+static void test_a_generator_of_zeroes_is_refused(void **state)
+{
+	struct rng_machine *machine = running_rng(0);
+	for (unsigned i = 0; i < 4; i++)
+		machine->rng.state[i] = 0;
+	struct pv_bytes saved = state_save(&rng_kind, machine);
+	struct rng_machine *other = new_rng(NULL);
+	assert_int_equal(state_load(&rng_kind, other, &saved), -EBADMSG);
+	pv_bytes_finish(&saved);
+	free_rng(other);
+	free_rng(machine);
+}
+
 static void test_any_position_in_the_rings_is_harmless(void **state)
 {
 	struct rng_machine *machine = running_rng(VIRTIO_F_EVENT_IDX);
@@ -693,6 +718,8 @@ int main(void)
 	    cmocka_unit_test(test_addresses_of_a_queue_that_is_not_enabled_are_not_looked_at),
 	    cmocka_unit_test(test_event_indices_go_on),
 	    cmocka_unit_test(test_impossible_states_are_refused),
+	    cmocka_unit_test(test_a_queue_that_is_not_ready_has_not_moved),
+	    cmocka_unit_test(test_a_generator_of_zeroes_is_refused),
 	    cmocka_unit_test(test_any_position_in_the_rings_is_harmless),
 	    cmocka_unit_test(test_a_device_in_use_takes_no_state),
 	    cmocka_unit_test(test_a_fault_is_short_plain_text),

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/vsock_world.h"
+#include "virtio/vsock_device.h"
 
 /* --- streams --- */
 
@@ -499,6 +500,99 @@ static void test_impossible_states_are_refused(void **state)
 	world_end(world);
 }
 
+/* Sets the byte behind a field's name. */
+static void set_byte(const struct pv_bytes *state, const char *name, uint8_t value)
+{
+	uint8_t *at = memmem(state->data, state->len, name, strlen(name));
+	assert_non_null(at);
+	at[strlen(name)] = value;
+}
+
+static void test_a_device_that_does_not_run_has_no_connections(void **state)
+{
+	struct world *world = world_new(true);
+	world_open(world);
+	struct pv_bytes saved = state_save(&world_kind, world);
+	set_byte(&saved, "status", 11);
+	set_byte(&saved, "active", 0xc2);
+	struct world *other = world_fresh_copy(world);
+	assert_int_equal(state_load(&world_kind, other, &saved), -EBADMSG);
+	assert_int_equal(pv_vsock_open_count(other->f.guest.vsock), 0);
+	pv_bytes_finish(&saved);
+	world_end(other);
+	/* Broken by somebody else than its own queues: the connections are as good as gone. */
+	pv_virtio_break(world->f.guest.dev, "tested");
+	other = world_restore(&world_kind, world);
+	assert_int_equal(pv_vsock_open_count(other->f.guest.vsock), 0);
+	world_end(other);
+	world_end(world);
+}
+
+/* There must always be room for a RST to each connection that the guest knows of. */
+static void test_more_resets_than_there_can_be_are_refused(void **state)
+{
+	const struct pv_vsock_reset reset = {PV_VSOCK_HOST_CID, 1, 2, VIRTIO_VSOCK_TYPE_STREAM};
+	struct world *world = world_new(true);
+	world_open(world);
+	struct pv_vsock_outbox *outbox = &world->f.guest.vsock->outbox;
+	while (outbox->reset_count < PV_VSOCK_RESETS_MAX - WORLD_CONNS)
+		pv_vsock_outbox_reset(outbox, &reset);
+	world_end(world_restore(&world_kind, world));
+	pv_vsock_outbox_reset(outbox, &reset);
+	struct pv_bytes saved = state_save(&world_kind, world);
+	struct world *other = world_fresh_copy(world);
+	assert_int_equal(state_load(&world_kind, other, &saved), -EBADMSG);
+	assert_int_equal(pv_vsock_open_count(other->f.guest.vsock), 0);
+	pv_bytes_finish(&saved);
+	world_end(other);
+	world_end(world);
+}
+
+static bool adopt_any(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
+    uint32_t guest_port, const struct pv_stream_port_ops **ops, void **port_ctx)
+{
+	*ops = &port_ops;
+	*port_ctx = &((struct world *)ctx)->ports[0];
+	return true;
+}
+
+static int load_any(void *ctx, const struct pv_val *val, struct pv_err *err)
+{
+	struct world *world = ctx;
+	return pv_vsock_load(world->f.guest.vsock, val, adopt_any, world, err);
+}
+
+/* As many as there can be, so that they share places in the table; not all have something to say.
+ */
+static void test_a_full_table_is_the_same_after_a_load(void **state)
+{
+	const struct state_kind any = {world_save, load_any, true};
+	struct world *world = world_new(true);
+	struct pv_vsock *vsock = world->f.guest.vsock;
+	struct pv_vsock_conn *conn;
+	for (unsigned i = 0; i < PV_VSOCK_CONNS_MAX; i++) {
+		fixture_add_rx(&world->f, i % 2);
+		assert_int_equal(
+		    pv_vsock_connect(vsock, i * 7, &port_ops, &world->ports[0], &conn), 0);
+		world_hear(world, 1);
+	}
+	struct pv_bytes saved = state_save(&world_kind, world);
+	struct world *other = world_fresh_copy(world);
+	state_restore(&any, other, &saved);
+	state_expect(&any, other, &saved);
+	assert_int_equal(pv_vsock_open_count(other->f.guest.vsock), PV_VSOCK_CONNS_MAX);
+	/* REQUESTs go out in the order in which they were asked for. */
+	pv_virtio_resume(other->f.guest.dev);
+	for (unsigned i = PV_VSOCK_CONNS_MAX / 2; i < PV_VSOCK_CONNS_MAX; i++) {
+		fixture_add_rx(&other->f, 1);
+		assert_int_equal(peer_hear(&other->f, NULL, 0), VIRTIO_VSOCK_OP_REQUEST);
+		assert_int_equal(other->f.last.dst_port, i * 7);
+	}
+	pv_bytes_finish(&saved);
+	world_end(other);
+	world_end(world);
+}
+
 /* --- every change of every field --- */
 
 static void *fresh_changed(void)
@@ -558,6 +652,9 @@ int main(void)
 	    cmocka_unit_test(test_a_device_without_a_driver_keeps_cid_and_port),
 	    cmocka_unit_test(test_the_cid_comes_with_the_state),
 	    cmocka_unit_test(test_impossible_states_are_refused),
+	    cmocka_unit_test(test_a_device_that_does_not_run_has_no_connections),
+	    cmocka_unit_test(test_more_resets_than_there_can_be_are_refused),
+	    cmocka_unit_test(test_a_full_table_is_the_same_after_a_load),
 	    cmocka_unit_test(test_no_change_of_a_socket_device_does_harm),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
