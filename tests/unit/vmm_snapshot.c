@@ -118,6 +118,13 @@ static void assert_same_state(const struct pv_template *a, const struct pv_templ
 		at++;
 	if (at == least && a->state.len == b->state.len)
 		return;
+	for (unsigned k = 0; k < a->vcpus[0].msr_count; k++) {
+		const struct kvm_msr_entry *x = &a->vcpus[0].msrs[k];
+		const struct kvm_msr_entry *y = &b->vcpus[0].msrs[k];
+		if (x->index != y->index || x->data != y->data)
+			print_error("MSR %#x: %#llx, then %#llx\n", x->index,
+			    (unsigned long long)x->data, (unsigned long long)y->data);
+	}
 	for (size_t i = 0; i < sizeof(struct pv_vcpu_state) && a->cpus == b->cpus; i++) {
 		for (unsigned k = 0; k < a->cpus; k++) {
 			if (((uint8_t *)&a->vcpus[k])[i] != ((uint8_t *)&b->vcpus[k])[i])
