@@ -6,7 +6,8 @@
  * MCG_CTL or performance counters of a hidden PMU. So candidates are tried once on a real vCPU:
  * KVM_GET_MSRS stops at the first that it refuses, which is dropped.
  *
- * Not among them: TSC and TSC deadline, which vmm/guest_clock.c keeps, and the wall clock MSRs,
+ * Not among them: those of Hyper-V, which our guests are not offered and some of which run with the
+ * host's time; TSC and TSC deadline, which vmm/guest_clock.c keeps, and the wall clock MSRs,
  * since writing one makes KVM put the host's time into guest memory.
  *
  * Intel SDM volume 4; Linux: Documentation/virt/kvm/x86/msr.rst.
@@ -26,6 +27,8 @@
 
 #define MSR_IA32_TSC	      0x10u
 #define MSR_IA32_TSC_DEADLINE 0x6e0u
+#define MSR_HYPER_V_FIRST     0x40000000u
+#define MSR_HYPER_V_LAST      0x400001ffu
 #define MSR_MTRR_FIRST	      0x200u /* eight pairs of base and mask */
 #define MSR_MTRR_LAST	      0x20fu
 #define MSR_MTRR_FIX_4K_FIRST 0x268u
@@ -49,6 +52,8 @@ static const uint32_t FORGOTTEN[] = {
 
 static bool is_unwanted(uint32_t index)
 {
+	if (index >= MSR_HYPER_V_FIRST && index <= MSR_HYPER_V_LAST)
+		return true;
 	switch (index) {
 	case MSR_IA32_TSC:
 	case MSR_IA32_TSC_DEADLINE:

@@ -361,17 +361,19 @@ static void test_only_what_a_guest_can_write_may_differ(void **state)
 	struct pv_bytes saved = state_save(&only_pci, fix);
 	uint8_t *config = memmem(saved.data, saved.len, "\xf4\x1a", 2);
 	assert_non_null(config);
+	struct fixture *other = fresh(), *guest = fresh();
 	for (unsigned bit = 0; bit < 8 * 256; bit++) {
-		struct fixture *other = fresh(), *guest = fresh();
 		config[bit / 8] ^= 1 << bit % 8;
 		const int status = state_load(&only_pci, other, &saved);
 		cfg_write(guest, bit / 8, 1, config[bit / 8]);
 		const bool writable = cfg_read(guest, bit / 8, 1) == config[bit / 8];
 		assert_int_equal(status, writable ? 0 : -EBADMSG);
 		config[bit / 8] ^= 1 << bit % 8;
-		end(other);
-		end(guest);
+		pv_virtio_pci_reset(other->pci);
+		pv_virtio_pci_reset(guest->pci);
 	}
+	end(other);
+	end(guest);
 	pv_bytes_finish(&saved);
 	end(fix);
 }
