@@ -57,7 +57,6 @@ enum {
 
 /* What a guest can set: 1970 to 2223, so that nanoseconds and years of running fit 64 bits. */
 #define SECONDS_MAX INT64_C(8000000000)
-
 /* The guest's offset in a snapshot lies within plus and minus this. */
 #define OFFSET_MAX (INT64_C(1) << 61)
 
