@@ -85,14 +85,14 @@ static const struct pv_reference_entry entries[] = {
     {"VM",	     "snapshot",	       METHOD,   "vm:snapshot(path?) -> Snapshot",
 	"Saves a booted or paused guest, which goes on as it was. Without a path the snapshot is "
 	"kept in memory and gone with the file of tests; with one it is that file, which other "
-	"runs can restore. Refused while operations are in progress.",											   "0.1"},
+	"runs can restore. Refused while operations are in progress.",											"0.1"},
     {"VM",	     "restore",		      METHOD,   "vm:restore(snapshot, opts?) -> VM",
 	"Lets a saved guest go on in a VM that is not booted, or was shut down: a Snapshot, or the "
 	"path of one. Its processes continue where they were. Memory, CPUs, vsock address and "
-	"profile are the saved guest's. See RestoreOptions.",												    "0.1"},
+	"profile are the saved guest's. See RestoreOptions.",												 "0.1"},
     {"VM",	     "fork",		   METHOD,   "vm:fork(n) -> VM[]",
 	"`n` running copies of a booted or paused guest, which share its memory until they write. "
-	"They are VMs of the present scope's lab, named `NAME#1`, `NAME#2` and so on.",									  "0.1"},
+	"They are VMs of the present scope's lab, named `NAME#1`, `NAME#2` and so on.",								       "0.1"},
     {"VM",	     "name",		   METHOD,   "vm:name() -> string",			  "The VM's name.",				    "0.1"},
     {"VM",	     "profile",		      METHOD,   "vm:profile() -> string",			"The name of its profile.",			    "0.1"},
     {"VM",	     "state",		    METHOD,   "vm:state() -> string",
@@ -125,7 +125,7 @@ static const struct pv_reference_entry entries[] = {
 
     {"RestoreOptions", "clock",			OPTION,	"string",
 	"`\"now\"` sets the guest's clock to the host's time. Without it the clock goes on where "
-	"it stood when the guest was saved.",														    "0.1"},
+	"it stood when the guest was saved.",														 "0.1"},
 
     {"VmOptions",	  "memory",		    OPTION,   "integer|string",
 	"RAM in bytes or as a size such as `\"1G\"`; 512 MiB when not given.",										   "0.1"},
@@ -189,7 +189,7 @@ static const struct pv_reference_entry entries[] = {
 
     {"Snapshot",	 "path",			 METHOD,	 "snapshot:path() -> string",
 	"The path of the file. A snapshot in memory is written to a nameless temporary file when "
-	"this is first called; its path ends with the run.",												     "0.1"},
+	"this is first called; its path ends with the run.",												  "0.1"},
     {"Snapshot",	 "size",			 METHOD,	 "snapshot:size() -> integer",
 	"The length of the file in bytes, holes included; 0 when it is gone.",										   "0.1"},
     {"Snapshot",	 "delete",		   METHOD,   "snapshot:delete()",
