@@ -184,13 +184,16 @@ static void exec_timeout_kills_the_group_and_keeps_output(void **state)
 	struct pv_agent_exec_result result = run(rig, &exec);
 	assert_int_equal(result.kind, PV_AGENT_TIMED_OUT);
 	int group = atoi((const char *)pv_bytes_text(&result.out));
-	char expected[64], script[128];
+	char expected[64], script[256];
 	snprintf(expected, sizeof(expected), "%d\nbefore\n", group);
 	agent_rig_assert_text(&result.out, expected);
 	agent_rig_free(&result);
-	/* The dead may wait for whoever inherits them: look for living members only. */
+	/* The dead may wait for whoever inherits them: look for living members only, which may take
+	 * a moment to see that they were killed. */
 	snprintf(script, sizeof(script),
-	    "ps -eo pgid=,stat= | grep -v Z | grep -c '^ *%d ' || :", group);
+	    "for i in $(seq 100); do n=$(ps -eo pgid=,stat= | grep -v Z | grep -c '^ *%d '); "
+	    "[ $n = 0 ] && break; sleep 0.1; done; echo $n",
+	    group);
 	result = agent_rig_shell(rig, script);
 	agent_rig_assert_text(&result.out, "0\n");
 	agent_rig_free(&result);
