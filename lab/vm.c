@@ -172,9 +172,8 @@ int pv_vm_reset(struct pv_vm *vm, struct pv_err *err)
 	if (status)
 		return pv_err_prefix(err, "vm `%s`: cannot reset", vm->name);
 	pv_initramfs_cool(&vm->initramfs);
-	vm->agent_deadline_ns = pv_vm_agent_timeout(vm);
 	pv_loop_lock(vm->host->loop);
-	status = pv_vm_wait_agent(vm, "reset", pv_clock_deadline(vm->agent_deadline_ns), err);
+	status = pv_vm_wait_agent(vm, "reset", pv_clock_deadline(vm->agent_wait_ns), err);
 	pv_loop_unlock(vm->host->loop);
 	return status;
 }
@@ -185,7 +184,7 @@ int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err)
 	if (status)
 		return status;
 	status = pv_machine_power_button(vm->machine);
-	int64_t deadline = pv_clock_deadline(vm->agent_deadline_ns);
+	int64_t deadline = pv_clock_deadline(vm->agent_wait_ns);
 	/* The agent ends before the machine does, so its loss is no verdict here. */
 	while (!status && !vm->stopped && !vm->host->interrupt)
 		status = pv_loop_wait(vm->host->loop, deadline);
@@ -201,7 +200,7 @@ int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err)
 		    "vm `%s`: the guest did not power off within %.3g s of the power button; its "
 		    "kernel needs ACPI button support (module "
 		    "`button`) and an init that reacts to it",
-		    vm->name, (double)vm->agent_deadline_ns / (double)PV_CLOCK_SECOND);
+		    vm->name, (double)vm->agent_wait_ns / (double)PV_CLOCK_SECOND);
 	pv_loop_unlock(vm->host->loop);
 	if (!status)
 		pv_vm_shutdown(vm);
@@ -271,7 +270,7 @@ int pv_vm_agent(struct pv_vm *vm, const char *action, struct pv_agent **out, str
 	/* A guest that reboots on its own is booted all the while; its agent comes back. */
 	if (!pv_agent_is_ready(vm->agent) || vm->host->interrupt)
 		status =
-		    pv_vm_wait_agent(vm, action, pv_clock_deadline(vm->agent_deadline_ns), err);
+		    pv_vm_wait_agent(vm, action, pv_clock_deadline(vm->agent_wait_ns), err);
 	pv_loop_unlock(vm->host->loop);
 	*out = vm->agent;
 	return status;

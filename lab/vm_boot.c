@@ -181,7 +181,7 @@ int pv_vm_boot_begin(struct pv_vm *vm, const struct pv_options *options, struct 
 	status = pv_options_merge(&vm->boot, &vm->created_with, err);
 	if (!status)
 		status = pv_options_merge(&vm->boot, options, err);
-	vm->agent_deadline_ns = pv_vm_agent_timeout(vm);
+	vm->agent_wait_ns = pv_vm_agent_timeout(vm);
 	vm->stopped = vm->powered_off = false;
 	vm->cid = vm->host->next_cid++;
 	if (!status)
@@ -248,7 +248,7 @@ int pv_vm_wait_agent(struct pv_vm *vm, const char *what, int64_t deadline_ns, st
 			char span[32];
 			return pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT,
 			    "vm `%s`: %s: agent did not come up within %s", vm->name, what,
-			    pv_units_show_duration(vm->agent_deadline_ns, span, sizeof(span)));
+			    pv_units_show_duration(vm->agent_wait_ns, span, sizeof(span)));
 		}
 		if (now >= next_note) {
 			tell_waiting(vm, what, since);
@@ -271,7 +271,7 @@ int pv_vm_boot_wait(struct pv_vm *vm, struct pv_err *err)
 {
 	const struct pv_host *host = vm->host;
 	pv_loop_lock(host->loop);
-	int status = pv_vm_wait_agent(vm, "boot", vm->started_ns + vm->agent_deadline_ns, err);
+	int status = pv_vm_wait_agent(vm, "boot", vm->started_ns + vm->agent_wait_ns, err);
 	if (!status)
 		vm->state = PV_VM_BOOTED;
 	pv_loop_unlock(host->loop);

@@ -122,7 +122,7 @@ static int wait_quiescent(struct pv_vm *vm, struct pv_err *err)
 	if (vm->state == PV_VM_BOOTED) {
 		/* A guest that reboots on its own is booted all the while. */
 		int status =
-		    pv_vm_wait_agent(vm, "snapshot", pv_clock_deadline(vm->agent_deadline_ns), err);
+		    pv_vm_wait_agent(vm, "snapshot", pv_clock_deadline(vm->agent_wait_ns), err);
 		if (status)
 			return status;
 	}
@@ -247,7 +247,7 @@ static int take_over(struct pv_vm *vm, const struct pv_template *template,
 	vm->boot.cpus = pv_template_cpus(template);
 	if (profile)
 		vm->profile = profile;
-	vm->agent_deadline_ns = pv_vm_agent_timeout(vm);
+	vm->agent_wait_ns = pv_vm_agent_timeout(vm);
 	vm->cid = owner->cid;
 	vm->adopt_id = owner->next_id;
 	vm->stopped = vm->powered_off = false;
@@ -279,7 +279,7 @@ static int set_off(struct pv_vm *vm, struct pv_err *err)
 		/* Ready already, but for a connection that was not adopted. */
 		pv_loop_lock(loop);
 		status =
-		    pv_vm_wait_agent(vm, "restore", pv_clock_deadline(vm->agent_deadline_ns), err);
+		    pv_vm_wait_agent(vm, "restore", pv_clock_deadline(vm->agent_wait_ns), err);
 		pv_loop_unlock(loop);
 	}
 	if (status)
