@@ -12,18 +12,13 @@
 #include "lab/lab.h"
 #include "lab/vm.h"
 #include "lua/argument.h"
-#include "lua/duration.h"
 #include "lua/error.h"
+#include "lua/lab_settings.h"
 #include "lua/options.h"
 #include "lua/state.h"
 #include "lua/vm.h"
 
 #define TYPE_NAME "Lab"
-
-/* Registry: what the script assigned to provium.timeout. */
-#define TIMEOUT_KEY "provium.timeout"
-
-#define KNOWN_SETTINGS "reset_between_tests, timeout"
 
 struct handle {
 	unsigned scope; /* 0 for the file's lab */
@@ -208,12 +203,8 @@ static int lab_index(lua_State *L)
 	if (lua_type(L, 2) != LUA_TSTRING)
 		return 1; /* nil */
 	const char *key = lua_tostring(L, 2);
-	if (strcmp(key, "timeout") == 0) {
-		lua_getfield(L, LUA_REGISTRYINDEX, TIMEOUT_KEY);
+	if (pv_lua_lab_settings_push(L, key))
 		return 1;
-	}
-	if (strcmp(key, "reset_between_tests") == 0)
-		return 1; /* nil: unset */
 	const struct pv_lab *lab = lab_of(L, handle);
 	struct pv_vm *vm = lab != NULL ? pv_lab_find_vm(lab, key) : NULL;
 	if (vm == NULL)
@@ -222,44 +213,10 @@ static int lab_index(lua_State *L)
 	return 1;
 }
 
-static void set_timeout(lua_State *L)
-{
-	struct pv_lua *lua = pv_lua_state_of(L);
-	int64_t ns = pv_lua_duration_get(L, 3, "provium.timeout", -1);
-	lua_pushvalue(L, 3);
-	lua_setfield(L, LUA_REGISTRYINDEX, TIMEOUT_KEY);
-	lua->suite.timeout_ns = ns;
-}
-
-static void set_reset_between_tests(lua_State *L)
-{
-	if (!lua_isnil(L, 3) && !lua_isboolean(L, 3))
-		luaL_error(L, "provium.reset_between_tests: must be true or false, got %s",
-		    pv_lua_argument_type(L, 3));
-	if (lua_toboolean(L, 3))
-		luaL_error(L, "provium.reset_between_tests: not available yet in this version; "
-			      "boot a fresh VM in each test instead");
-}
-
 static int lab_newindex(lua_State *L)
 {
 	struct handle *handle = pv_lua_argument_self(L, 1, TYPE_NAME, "lab");
-	const char *key = luaL_tolstring(L, 2, NULL);
-	bool is_timeout = strcmp(key, "timeout") == 0;
-	if (!is_timeout && strcmp(key, "reset_between_tests") != 0)
-		return luaL_error(L,
-		    "cannot set `provium.%s`: not a recognised file-scope config key. Known "
-		    "keys: " KNOWN_SETTINGS,
-		    key);
-	if (handle->scope != 0)
-		return luaL_error(L,
-		    "cannot set `provium.%s` in a test: it is a setting of the file, assign it "
-		    "outside of tests",
-		    key);
-	if (is_timeout)
-		set_timeout(L);
-	else
-		set_reset_between_tests(L);
+	pv_lua_lab_settings_set(L, handle->scope != 0);
 	return 0;
 }
 
