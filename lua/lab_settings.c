@@ -1,8 +1,8 @@
 /*
  * Settings of the file (spec 5.1): `provium.timeout` and `provium.reset_between_tests`. Theory:
  * assignments come here from the lab's __newindex and reads from its __index, before members are
- * looked at. What was assigned is kept in the registry, as it was, for the script to read back; what
- * it means goes into the suite. Script thread only.
+ * looked at. What was assigned is kept in the registry, as it was, for the script to read back;
+ * what it means goes into the suite. Script thread only.
  */
 #include "lua/lab_settings.h"
 
