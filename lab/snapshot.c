@@ -46,8 +46,8 @@ int pv_snapshot_create_file(struct pv_snapshot **out, const struct pv_template *
 	if (!snapshot)
 		return -ENOMEM;
 	snapshot->path = strdup(path);
-	int status =
-	    snapshot->path ? pv_template_write(template, path, err) : pv_err_nomem(err, "snapshot");
+	int status = snapshot->path ? pv_template_write(template, path, NULL, err)
+				    : pv_err_nomem(err, "snapshot");
 	if (status) {
 		pv_snapshot_destroy(snapshot);
 		return status;
@@ -64,6 +64,18 @@ int pv_snapshot_create_memory(
 		return -ENOMEM;
 	(*out)->template = pv_template_ref(template);
 	return 0;
+}
+
+int pv_snapshot_write_layer(
+    struct pv_snapshot *snapshot, const char *path, const char *tree, struct pv_err *err)
+{
+	const struct pv_template_write options = {.layer_within = tree};
+	if (!snapshot->template)
+		return pv_err_set(err, PV_ERR_STATE, EINVAL,
+		    "snapshot%s%s%s: it is not in memory; take one without a path",
+		    snapshot->path ? " `" : "", snapshot->path ? snapshot->path : "",
+		    snapshot->path ? "`" : "");
+	return pv_template_write(snapshot->template, path, &options, err);
 }
 
 void pv_snapshot_destroy(struct pv_snapshot *snapshot)

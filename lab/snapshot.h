@@ -22,6 +22,16 @@ int pv_snapshot_create_file(struct pv_snapshot **out, const struct pv_template *
 int pv_snapshot_create_memory(
     struct pv_snapshot **out, struct pv_template *template, struct pv_err *err);
 
+/*
+ * Writes a snapshot that is in memory to `path` too, for a cache: only what differs from the file
+ * that the guest was restored from, when that lies beneath the directory `tree` as well; otherwise
+ * it is as the file of a user. Both may be moved with the tree, and both are needed from then on:
+ * pv_template_inspect (vmm/template.h) tells which one a file builds on. Returns 0 or -errno;
+ * -EINVAL when the snapshot is not in memory.
+ */
+int pv_snapshot_write_layer(
+    struct pv_snapshot *snapshot, const char *path, const char *tree, struct pv_err *err);
+
 /* NULL is fine. */
 void pv_snapshot_destroy(struct pv_snapshot *snapshot);
 

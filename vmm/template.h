@@ -91,28 +91,61 @@ int pv_machine_rewind(struct pv_machine *machine, struct pv_err *err);
 
 /* --- files --- */
 
+struct pv_template_write {
+	/*
+	 * NULL: the file holds all of RAM and needs no other one. A directory: only what differs
+	 * from the file that the template builds on, if there is one beneath that directory (the
+	 * template came from it, or it or one of its ancestors was written to it) that was not
+	 * replaced since. The base is named relative to the new file's directory, so that the
+	 * whole directory may be moved.
+	 */
+	const char *layer_within;
+};
+
 /*
  * Writes the template to a file, through a temporary name beside it that is renamed, so that `path`
  * is the old file or all of the new one; not synced to the disk. RAM is sparse in it. The file is
  * made read-only, since machines go on sharing its pages: replace or delete it at any time, but
- * never change it. Returns 0 or -errno, and then nothing is left behind.
+ * never change it. `options` may be NULL. Returns 0 or -errno, and then nothing is left behind.
  */
-int pv_template_write(const struct pv_template *template, const char *path, struct pv_err *err);
+int pv_template_write(const struct pv_template *template, const char *path,
+    const struct pv_template_write *options, struct pv_err *err);
 
 /*
  * The same into `fd`, an empty regular file that the caller opened for writing and keeps from being
- * changed; `name` is for sentences. Returns 0 or -errno.
+ * changed; it needs no other one. `name` is for sentences. Returns 0 or -errno.
  */
 int pv_template_write_fd(
     const struct pv_template *template, int fd, const char *name, struct pv_err *err);
 
 /*
- * Opens such a file. Header and state are checked by their checksums, and RAM, which is read only
- * when guests touch it, when `verify_ram` asks for it. A file that is not a snapshot, is cut short,
- * damaged, of a newer version or another architecture is refused with a sentence that names it. The
- * caller owns one reference. Returns 0 or -errno.
+ * Opens such a file, and those that it builds on. Headers and state are checked by their checksums,
+ * and RAM, which is read only when guests touch it, when `verify_ram` asks for it. A file that is
+ * not a snapshot, is cut short, damaged, of a newer version or another architecture, or builds on
+ * one that is missing or is another one now, is refused with a sentence that names it. The caller
+ * owns one reference. Returns 0 or -errno.
  */
 int pv_template_open(
     struct pv_template **out, const char *path, bool verify_ram, struct pv_err *err);
+
+/* Hexadecimal digits of a file's identity and a NUL. */
+#define PV_TEMPLATE_ID 33
+
+/* What a file's header tells. */
+struct pv_template_info {
+	char id[PV_TEMPLATE_ID]; /* of this very file: random, made when it was written */
+	uint64_t memory;	 /* bytes of RAM that the guest has */
+	char *base;		 /* the file that it builds on; NULL: none */
+	char base_id[PV_TEMPLATE_ID]; /* "" without a base */
+};
+
+/*
+ * Looks at a file without restoring it: reads one page and checks that, but not whether the base is
+ * there (look at that one too). `base` is a path for this process, beginning as `path` does. The
+ * caller finishes `info`. Returns 0 or -errno, as pv_template_open.
+ */
+int pv_template_inspect(struct pv_template_info *info, const char *path, struct pv_err *err);
+/* NULL and zeroed are fine. */
+void pv_template_info_finish(struct pv_template_info *info);
 
 #endif

@@ -228,7 +228,9 @@ int pv_template_write_fd(
 	return explain_write(write_content(template, fd), name, err);
 }
 
-int pv_template_write(const struct pv_template *template, const char *path, struct pv_err *err)
+/* All files hold all of RAM so far, whatever the options ask for. */
+int pv_template_write(const struct pv_template *template, const char *path,
+    const struct pv_template_write *options, struct pv_err *err)
 {
 	char *temporary = NULL;
 	int fd = open_temporary(path, &temporary);
@@ -463,4 +465,30 @@ int pv_template_open(
 	int code = pv_template_read(out, fd, path, verify_ram, err);
 	pv_fd_close(&fd);
 	return code;
+}
+
+int pv_template_inspect(struct pv_template_info *info, const char *path, struct pv_err *err)
+{
+	*info = (struct pv_template_info){0};
+	struct header *header = malloc(sizeof(*header));
+	if (!header)
+		return pv_err_nomem(err, "snapshot");
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int code = fd < 0 ? pv_err_system(err, errno, "snapshot `%s`: cannot be opened", path)
+			  : read_header(header, fd, path, err);
+	if (code == 0) {
+		info->memory = header->ram_size;
+		memcpy(info->id, header->header_hash, sizeof(info->id) - 1);
+	}
+	pv_fd_close(&fd);
+	free(header);
+	return code;
+}
+
+void pv_template_info_finish(struct pv_template_info *info)
+{
+	if (!info)
+		return;
+	free(info->base);
+	*info = (struct pv_template_info){0};
 }

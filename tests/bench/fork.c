@@ -253,7 +253,7 @@ static int bench_file(struct bench *bench, struct pv_template *template, struct 
 		struct pv_template *opened = NULL;
 		struct pv_machine *child = NULL;
 		int64_t start = pv_clock_now();
-		int code = pv_template_write(template, FILE_PATH, err);
+		int code = pv_template_write(template, FILE_PATH, NULL, err);
 		int64_t written = pv_clock_now();
 		if (code == 0)
 			code = pv_template_open(&opened, FILE_PATH, false, err);

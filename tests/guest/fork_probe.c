@@ -293,7 +293,7 @@ static int boot_and_fork(
 	for (unsigned i = 0; i < 3; i++)
 		pv_machine_destroy(guests[i]->machine);
 	begin = pv_clock_now();
-	need(pv_template_write(template, path, &err), &err);
+	need(pv_template_write(template, path, NULL, &err), &err);
 	fprintf(stderr, "written in %.2f ms\n", (double)(pv_clock_now() - begin) / 1e6);
 	pv_template_unref(template);
 	run_second_process(self, path);

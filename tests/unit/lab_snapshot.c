@@ -160,7 +160,7 @@ static void check_section(struct world *world, struct pv_vm *vm, uint64_t versio
 	assert_int_equal(
 	    pv_template_set_owner(world->template, section.data, section.len, &err), 0);
 	pv_bytes_finish(&section);
-	assert_int_equal(pv_template_write(world->template, world->path, &err), 0);
+	assert_int_equal(pv_template_write(world->template, world->path, NULL, &err), 0);
 	assert_true(pv_vm_restore_file(vm, world->path, false, &err) < 0);
 	if (!strstr(err.text, "vm `v`: cannot restore: ") || !strstr(err.text, sentence))
 		fail_msg("%s", err.text);
@@ -178,7 +178,7 @@ static void a_wrong_section_is_refused_and_the_vm_stays(void **state)
 	freeze(world);
 	assert_int_equal(pv_host_init(&host, &config, NULL, NULL, &err), 0);
 	assert_int_equal(pv_vm_create(&vm, &host, "v", &profile, NULL, &err), 0);
-	assert_int_equal(pv_template_write(world->template, world->path, &err), 0);
+	assert_int_equal(pv_template_write(world->template, world->path, NULL, &err), 0);
 	assert_true(pv_vm_restore_file(vm, world->path, false, &err) < 0);
 	assert_string_equal(err.text, "vm `v`: cannot restore: the snapshot was not taken by "
 				      "vm:snapshot(), or is damaged; make it anew");

@@ -100,7 +100,7 @@ static void make_file(struct fixture *fixture)
 	if (pv_machine_freeze(guest->machine, &fixture->template, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(pv_template_set_owner(fixture->template, "owner's", 7, &err), 0);
-	if (pv_template_write(fixture->template, fixture->path, &err) < 0)
+	if (pv_template_write(fixture->template, fixture->path, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -196,7 +196,7 @@ static void test_what_is_written_comes_back(void **state)
 	assert_int_equal(pv_machine_freeze(machine, &again, &err), 0);
 	assert_int_equal(again->state.len, opened->state.len);
 	assert_memory_equal(again->state.data, opened->state.data, opened->state.len);
-	assert_int_equal(pv_template_write(again, fixture->path, &err), 0);
+	assert_int_equal(pv_template_write(again, fixture->path, NULL, &err), 0);
 	pv_template_unref(again);
 	again = open_file(fixture, true);
 	assert_memory_equal(again->state.data, opened->state.data, opened->state.len);
@@ -341,7 +341,7 @@ static void test_machines_outlive_their_file(void **state)
 	pv_gmem_zero(pv_machine_memory(fixture->guest.machine), 0x100000, 0x80000);
 	struct pv_template *other = NULL;
 	assert_int_equal(pv_machine_freeze(fixture->guest.machine, &other, &err), 0);
-	assert_int_equal(pv_template_write(other, fixture->path, &err), 0);
+	assert_int_equal(pv_template_write(other, fixture->path, NULL, &err), 0);
 	pv_template_unref(other);
 	assert_int_equal(unlink(fixture->path), 0);
 	wait_until_above(machine, frozen + 100);
@@ -387,7 +387,7 @@ static void test_a_full_disk_leaves_what_was_there(void **state)
 	assert_non_null(old);
 	fputs("old", old);
 	fclose(old);
-	int code = pv_template_write(fixture->template, path, &err);
+	int code = pv_template_write(fixture->template, path, NULL, &err);
 	unsigned entries = count_entries(folder);
 	struct stat status;
 	assert_int_equal(stat(path, &status), 0);
@@ -398,7 +398,7 @@ static void test_a_full_disk_leaves_what_was_there(void **state)
 	assert_int_equal(entries, 3);
 	assert_int_equal(status.st_size, 3);
 	assert_int_equal(
-	    pv_template_write(fixture->template, "/nonexistent/a.snap", &err), -ENOENT);
+	    pv_template_write(fixture->template, "/nonexistent/a.snap", NULL, &err), -ENOENT);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
