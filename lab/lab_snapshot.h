@@ -22,8 +22,7 @@ struct pv_lab_snapshot;
  * flight: all stand still before the first is saved, and go on as they were. Nothing is copied or
  * written. The caller destroys it. Returns 0 or -errno, and then all VMs are as before.
  */
-int pv_lab_snapshot_take(
-    struct pv_lab_snapshot **out, struct pv_lab *lab, const char *action, struct pv_err *err);
+int pv_lab_snapshot_take(struct pv_lab_snapshot **out, struct pv_lab *lab, struct pv_err *err);
 
 /*
  * Opens the directory of one. All of it is hostile and checked; guests' memory, which is read only
