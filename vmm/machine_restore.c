@@ -164,6 +164,11 @@ int pv_machine_restore(struct pv_machine **out, struct pv_kvm *kvm, struct pv_lo
 
 /* --- rewind --- */
 
+const struct pv_template *pv_machine_template(const struct pv_machine *machine)
+{
+	return machine->template;
+}
+
 void pv_machine_set_adopt(struct pv_machine *machine, pv_machine_adopt *adopt, void *adopt_ctx)
 {
 	machine->adopt = adopt;
