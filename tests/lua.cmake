@@ -9,6 +9,7 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/lab/lab_batch.c
 	${CMAKE_SOURCE_DIR}/lab/lab_fork.c
 	${CMAKE_SOURCE_DIR}/lab/lab_members.c
+	${CMAKE_SOURCE_DIR}/lab/lab_reset.c
 	${CMAKE_SOURCE_DIR}/lab/lab_tree.c
 	${CMAKE_SOURCE_DIR}/lab/options.c
 	${CMAKE_SOURCE_DIR}/lab/toml.c
@@ -17,6 +18,6 @@ add_library(pv_lua_rig STATIC
 target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
 	PRIVATE pv_sanitize)
 
-foreach(name reference testcase context meta interrupt wait lab lab_batch lab_members options command guest snapshot console json state)
+foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members options command guest snapshot console json state)
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()

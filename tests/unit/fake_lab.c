@@ -18,6 +18,7 @@
 #include "lab/snapshot.h"
 #include "lab/vm.h"
 #include "lab/vm_private.h"
+#include "vmm/template.h"
 
 struct file {
 	char *path;
@@ -350,6 +351,112 @@ int pv_snapshot_size(struct pv_snapshot *snapshot, uint64_t *size, struct pv_err
 int pv_snapshot_delete(struct pv_snapshot *snapshot, struct pv_err *err)
 {
 	snapshot->deleted = true;
+	return 0;
+}
+
+/* --- baselines: the state and the files --- */
+
+struct pv_template *pv_template_ref(struct pv_template *template)
+{
+	return template;
+}
+
+void pv_template_unref(struct pv_template *template)
+{
+}
+
+struct pv_vm_baseline {
+	struct pv_vm *vm;
+	enum pv_vm_state state;
+	struct file *files;
+	size_t file_count;
+};
+
+static bool is_asked_to(const struct pv_vm *vm, const char *what)
+{
+	const char *append = vm->created_with.kernel_cmdline_append;
+	return append != NULL && strcmp(append, what) == 0;
+}
+
+int pv_vm_save_begin(struct pv_vm *vm, struct pv_err *err)
+{
+	if (is_asked_to(vm, "busy"))
+		return pv_err_set(err, PV_ERR_STATE, EBUSY, "vm `%s`: it is busy", vm->name);
+	return 0;
+}
+
+int pv_vm_save_freeze(struct pv_vm *vm, struct pv_template **out, struct pv_err *err)
+{
+	*out = NULL;
+	return 0;
+}
+
+int pv_vm_save_end(struct pv_vm *vm, struct pv_err *err)
+{
+	return 0;
+}
+
+unsigned pv_vm_open_streams(struct pv_vm *vm)
+{
+	return is_asked_to(vm, "streams") ? 2 : 0;
+}
+
+static void copy_files(struct file **to, size_t *to_count, const struct file *from, size_t count)
+{
+	for (size_t i = 0; i < *to_count; i++) {
+		free((*to)[i].path);
+		pv_bytes_finish(&(*to)[i].content);
+	}
+	free(*to);
+	*to = count > 0 ? calloc(count, sizeof(**to)) : NULL;
+	*to_count = count;
+	for (size_t i = 0; i < count; i++) {
+		(*to)[i] = (struct file){.path = strdup(from[i].path), .mode = from[i].mode};
+		pv_bytes_append(&(*to)[i].content, from[i].content.data, from[i].content.len);
+	}
+}
+
+int pv_vm_baseline_create(
+    struct pv_vm_baseline **out, struct pv_vm *vm, struct pv_template *template, struct pv_err *err)
+{
+	const struct pv_agent *agent = &((struct fake_vm *)vm)->agent;
+	*out = calloc(1, sizeof(**out));
+	**out = (struct pv_vm_baseline){.vm = pv_vm_ref(vm), .state = vm->state};
+	copy_files(&(*out)->files, &(*out)->file_count, agent->files, agent->file_count);
+	return 0;
+}
+
+void pv_vm_baseline_destroy(struct pv_vm_baseline *baseline)
+{
+	if (baseline == NULL)
+		return;
+	copy_files(&baseline->files, &baseline->file_count, NULL, 0);
+	pv_vm_unref(baseline->vm);
+	free(baseline);
+}
+
+struct pv_vm *pv_vm_baseline_vm(const struct pv_vm_baseline *baseline)
+{
+	return baseline->vm;
+}
+
+int pv_vm_baseline_return(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	struct fake_vm *fake = (struct fake_vm *)baseline->vm;
+	struct pv_agent *agent = &fake->agent;
+	if (agent->file_count > 0 && strcmp(agent->files[0].path, "/stuck") == 0) {
+		fake->vm.state = PV_VM_DEAD;
+		copy_files(&agent->files, &agent->file_count, NULL, 0);
+		return pv_err_set(err, PV_ERR_GUEST, EIO, "vm `%s`: is stuck", fake->vm.name);
+	}
+	fake->vm.state = baseline->state;
+	copy_files(&agent->files, &agent->file_count, baseline->files, baseline->file_count);
+	pv_bytes_printf(&fake->console, "rewound\r\n");
+	return 0;
+}
+
+int pv_vm_baseline_go(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
 	return 0;
 }
 
