@@ -47,7 +47,7 @@ bool pv_lab_vms_drop(struct pv_lab_vms *vms, const struct pv_vm *vm)
 	return false;
 }
 
-static void drop_vms(struct pv_lab_vms *vms)
+void pv_lab_vms_finish(struct pv_lab_vms *vms)
 {
 	for (size_t i = 0; i < vms->count; i++)
 		pv_vm_unref(vms->items[i]);
@@ -79,7 +79,7 @@ bool pv_lab_subs_drop(struct pv_lab_subs *subs, const struct pv_lab *lab)
 	return false;
 }
 
-static void drop_subs(struct pv_lab_subs *subs)
+void pv_lab_subs_finish(struct pv_lab_subs *subs)
 {
 	for (size_t i = 0; i < subs->count; i++)
 		pv_lab_unref(subs->items[i]);
@@ -125,8 +125,8 @@ void pv_lab_unref(struct pv_lab *lab)
 {
 	if (!lab || --lab->references)
 		return;
-	drop_vms(&lab->vms);
-	drop_subs(&lab->subs);
+	pv_lab_vms_finish(&lab->vms);
+	pv_lab_subs_finish(&lab->subs);
 	pv_barriers_finish(&lab->barriers);
 	free(lab->name);
 	free(lab);
@@ -141,10 +141,10 @@ static void forget(struct pv_lab *lab, const struct pv_lab *closing)
 	pv_lab_subs_drop(&lab->subs, closing);
 }
 
-static void empty(struct pv_lab *lab)
+void pv_lab_empty(struct pv_lab *lab)
 {
-	drop_vms(&lab->vms);
-	drop_subs(&lab->subs);
+	pv_lab_vms_finish(&lab->vms);
+	pv_lab_subs_finish(&lab->subs);
 	lab->scope = NULL;
 }
 
@@ -160,10 +160,10 @@ void pv_lab_close(struct pv_lab *lab)
 			forget(outer->made_subs.items[i], lab);
 	}
 	for (size_t i = 0; i < lab->made_subs.count; i++)
-		empty(lab->made_subs.items[i]);
-	empty(lab);
-	drop_vms(&lab->made_vms);
-	drop_subs(&lab->made_subs);
+		pv_lab_empty(lab->made_subs.items[i]);
+	pv_lab_empty(lab);
+	pv_lab_vms_finish(&lab->made_vms);
+	pv_lab_subs_finish(&lab->made_subs);
 	lab->enclosing = NULL;
 }
 

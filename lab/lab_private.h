@@ -40,6 +40,13 @@ int pv_lab_subs_add(struct pv_lab_subs *subs, struct pv_lab *lab);
 bool pv_lab_vms_drop(struct pv_lab_vms *vms, const struct pv_vm *vm);
 bool pv_lab_subs_drop(struct pv_lab_subs *subs, const struct pv_lab *lab);
 
+/* Give all references back; the list is empty afterwards. */
+void pv_lab_vms_finish(struct pv_lab_vms *vms);
+void pv_lab_subs_finish(struct pv_lab_subs *subs);
+
+/* Takes all members out of a lab and closes it; its VMs go on. */
+void pv_lab_empty(struct pv_lab *lab);
+
 /* A lab that is no scope and belongs to none yet, with one reference. Returns 0 or -ENOMEM. */
 int pv_lab_create_plain(
     struct pv_lab **out, struct pv_host *host, const char *name, struct pv_err *err);

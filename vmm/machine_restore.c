@@ -11,7 +11,6 @@
  * and registers reads it.
  */
 #include <errno.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -25,17 +24,16 @@
 static int make_template(struct pv_machine *machine, struct pv_template **out, struct pv_err *err)
 {
 	struct pv_bytes state = {0};
-	struct pv_ram_image image;
+	struct pv_ram_image *image;
 	int code = pv_machine_state_save(machine, &state, err);
 	if (code < 0)
 		goto fail;
 	pv_loop_unlock(machine->loop);
-	code = pv_ram_freeze(
-	    &machine->ram, machine->template ? &machine->template->ram : NULL, &image, err);
+	code = pv_ram_freeze(&machine->ram, &image, err);
 	pv_loop_lock(machine->loop);
 	if (code < 0)
 		goto fail;
-	return pv_template_make(out, NULL, &state, &image, err);
+	return pv_template_make(out, NULL, &state, image, err);
 
 fail:
 	pv_bytes_finish(&state);
@@ -61,26 +59,13 @@ int pv_machine_freeze(struct pv_machine *machine, struct pv_template **out, stru
 
 /* --- restore --- */
 
-/* A file that was cut since it was opened would end this process with a signal. */
-static int check_image(const struct pv_template *template, struct pv_err *err)
-{
-	struct stat status;
-	if (fstat(template->ram.fd, &status) < 0)
-		return pv_err_system(err, errno, "memory of the snapshot cannot be looked at");
-	if ((uint64_t)status.st_size < template->ram.offset + template->ram.size)
-		return pv_err_set(err, PV_ERR_INPUT, EBADMSG,
-		    "it was cut short to %lld bytes since it was opened; make it anew",
-		    (long long)status.st_size);
-	return 0;
-}
-
 static struct pv_machine *outline(struct pv_kvm *kvm, struct pv_loop *loop,
     const struct pv_template *template, const struct pv_machine_restore *options,
     struct pv_err *err)
 {
 	struct pv_machine_config config =
 	    options->boot ? *options->boot : (struct pv_machine_config){0};
-	config.memory_bytes = template->ram.size;
+	config.memory_bytes = template->ram->size;
 	config.cpus = template->cpus;
 	config.vsock_cid = template->vsock_cid;
 	config.rng_seed = template->has_rng_seed && !options->reseed ? &template->rng_seed : NULL;
@@ -115,10 +100,10 @@ static int load(struct pv_machine *machine, struct pv_template *template,
 static int build(struct pv_machine *machine, struct pv_template *template,
     const struct pv_machine_restore *options, struct pv_err *err)
 {
-	int code = check_image(template, err);
+	int code = pv_ram_image_check(template->ram, err);
 	if (code < 0)
 		return code;
-	code = pv_ram_init_private(&machine->ram, machine->kvm->ram_pool, &template->ram, err);
+	code = pv_ram_init_private(&machine->ram, machine->kvm->ram_pool, template->ram, err);
 	if (code < 0)
 		return code;
 	code = pv_kvm_vm_init(
@@ -187,11 +172,11 @@ static void reset_devices(struct pv_machine *machine)
 /* [locked, begun] */
 static int take_back(struct pv_machine *machine, struct pv_err *err)
 {
-	int code = check_image(machine->template, err);
+	int code = pv_ram_image_check(machine->template->ram, err);
 	pv_machine_hold_bells(machine);
 	reset_devices(machine);
 	if (code == 0)
-		code = pv_ram_rewind(&machine->ram, &machine->template->ram, err);
+		code = pv_ram_rewind(&machine->ram, machine->template->ram, err);
 	if (code == 0)
 		code = pv_machine_state_load(machine, machine->template, err);
 	pv_machine_let_go_bells(machine);

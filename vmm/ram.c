@@ -13,9 +13,9 @@
  * Clearing punches a hole over the whole file: the pages go back to the host and the next touch
  * finds zeroes, which costs by what was used and not by the size.
  *
- * Private RAM is a private mapping of a file that nobody writes to any more, at the same place, so
- * memory slots need not know: KVM follows the mapping. A page is copied when it is first written.
- * It is never cleared by a hole, which would be one in everybody's image.
+ * Private RAM is a private mapping of files that nobody writes to any more (an image), at the same
+ * place, so memory slots need not know: KVM follows the mapping. A page is copied when it is first
+ * written. It is never cleared by a hole, which would be one in everybody's image.
  *
  * Created, cleared and frozen on the thread that does so to the machine, while no vCPU runs. Linux:
  * Documentation/filesystems/tmpfs.rst, Documentation/admin-guide/mm/transhuge.rst.
@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -34,6 +35,8 @@
 #include "base/fd.h"
 #include "vmm/layout.h"
 #include "vmm/ram_copy.h"
+#include "vmm/ram_image.h"
+#include "vmm/ram_layer.h"
 #include "vmm/reap.h"
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
@@ -101,6 +104,14 @@ static void *map_file(int fd, uint64_t offset, uint64_t size, int sharing)
 	return at;
 }
 
+/* Puts another file in the place of what is mapped. Returns 0 or -errno. */
+static int replace(const struct pv_ram *ram, int fd, uint64_t offset, int sharing)
+{
+	void *at = mmap(ram->host, ram->size, PROT_READ | PROT_WRITE,
+	    sharing | MAP_NORESERVE | MAP_FIXED, fd, (off_t)offset);
+	return at == MAP_FAILED ? -errno : 0;
+}
+
 static int add_regions(struct pv_ram *ram)
 {
 	uint64_t low = ram->size < PV_LAYOUT_LOW_MEMORY_END ? ram->size : PV_LAYOUT_LOW_MEMORY_END;
@@ -111,18 +122,20 @@ static int add_regions(struct pv_ram *ram)
 	return code;
 }
 
-/* Maps the file, or the image, and tells where the guest sees it. */
-static int set_up(struct pv_ram *ram, int fd, uint64_t offset, int sharing, struct pv_err *err)
+static int explain_map(const struct pv_ram *ram, int code, struct pv_err *err)
 {
-	unsigned long long mib = ram->size >> 20;
-	void *host = map_file(fd, offset, ram->size, sharing);
-	if (host == MAP_FAILED)
-		return pv_err_system(err, errno, "cannot map guest memory of %llu MiB", mib);
-	ram->host = host;
+	return pv_err_system(
+	    err, -code, "cannot map guest memory of %llu MiB", (unsigned long long)ram->size >> 20);
+}
+
+/* Tells where the guest sees what is mapped. */
+static int set_up(struct pv_ram *ram, struct pv_err *err)
+{
 	int code = add_regions(ram);
 	if (code < 0)
 		return pv_err_set(err, PV_ERR_INTERNAL, -code,
-		    "guest memory of %llu MiB does not fit the address map", mib);
+		    "guest memory of %llu MiB does not fit the address map",
+		    (unsigned long long)ram->size >> 20);
 	return 0;
 }
 
@@ -130,18 +143,83 @@ int pv_ram_init(struct pv_ram *ram, int pool, uint64_t size, struct pv_err *err)
 {
 	*ram = (struct pv_ram){.fd = -1, .size = size, .pool = pool};
 	int code = make_file(pool, size, &ram->fd, err);
+	if (code == 0) {
+		void *host = map_file(ram->fd, 0, size, MAP_SHARED);
+		if (host == MAP_FAILED)
+			code = explain_map(ram, -errno, err);
+		else
+			ram->host = host;
+	}
 	if (code == 0)
-		code = set_up(ram, ram->fd, 0, MAP_SHARED, err);
+		code = set_up(ram, err);
 	if (code < 0)
 		pv_ram_finish(ram, NULL);
 	return code;
 }
 
+/* The bottom image is mapped in one piece, so most of the work is done by then. */
+static int map_new(struct pv_ram *ram, const struct pv_ram_image *image)
+{
+	const struct pv_ram_image *ground = image->ground;
+	void *host = map_file(ground->fd, ground->pieces[0].offset, ram->size, MAP_PRIVATE);
+	if (host == MAP_FAILED)
+		return -errno;
+	int code = pv_ram_image_map(image, ground, host);
+	if (code < 0)
+		munmap(host, ram->size);
+	else
+		ram->host = host;
+	return code;
+}
+
+/* The same at the place where RAM is. */
+static int map_again(struct pv_ram *ram, const struct pv_ram_image *image)
+{
+	const struct pv_ram_image *ground = image->ground;
+	int code = replace(ram, ground->fd, ground->pieces[0].offset, MAP_PRIVATE);
+	return code == 0 ? pv_ram_image_map(image, ground, ram->host) : code;
+}
+
+/* Maps an image, in one piece when there is no room for its pieces. */
+static int map_image(struct pv_ram *ram, struct pv_ram_image *image,
+    int (*map)(struct pv_ram *ram, const struct pv_ram_image *image), struct pv_err *err)
+{
+	struct pv_ram_image *used = pv_ram_image_use(image, false, err);
+	if (!used)
+		return -err->code;
+	int code = map(ram, used);
+	if (code == -ENOMEM && used->piece_count > 1) {
+		pv_ram_image_leave(used);
+		used = pv_ram_image_use(image, true, err);
+		if (!used)
+			return -err->code;
+		code = map(ram, used);
+	}
+	if (code < 0) {
+		pv_ram_image_leave(used);
+		return explain_map(ram, code, err);
+	}
+	ram->image = pv_ram_image_ref(image);
+	ram->mapped = used;
+	return 0;
+}
+
+/* Private RAM has no image any more, or gets another one. */
+static void leave_image(struct pv_ram *ram)
+{
+	pv_ram_image_leave(ram->mapped);
+	pv_ram_image_unref(ram->image);
+	ram->mapped = ram->image = NULL;
+	ram->mixed = false;
+}
+
 int pv_ram_init_private(
-    struct pv_ram *ram, int pool, const struct pv_ram_image *image, struct pv_err *err)
+    struct pv_ram *ram, int pool, struct pv_ram_image *image, struct pv_err *err)
 {
 	*ram = (struct pv_ram){.fd = -1, .size = image->size, .pool = pool};
-	int code = set_up(ram, image->fd, image->offset, MAP_PRIVATE, err);
+	int code = map_image(ram, image, map_new, err);
+	if (code == 0)
+		code = set_up(ram, err);
 	if (code < 0)
 		pv_ram_finish(ram, NULL);
 	return code;
@@ -151,6 +229,7 @@ void pv_ram_finish(struct pv_ram *ram, struct pv_reap *reap)
 {
 	if (!ram || ram->size == 0)
 		return;
+	leave_image(ram);
 	pv_reap_mapping(reap, ram->host, ram->size);
 	pv_reap_fd(reap, ram->fd);
 	*ram = (struct pv_ram){.fd = -1};
@@ -175,29 +254,20 @@ int pv_ram_plug(const struct pv_ram *ram, int vm_fd, struct pv_err *err)
 	return 0;
 }
 
-/* Puts another file in the place of what is mapped. */
-static int replace(
-    const struct pv_ram *ram, int fd, uint64_t offset, int sharing, struct pv_err *err)
-{
-	if (mmap(ram->host, ram->size, PROT_READ | PROT_WRITE, sharing | MAP_NORESERVE | MAP_FIXED,
-		fd, (off_t)offset) == MAP_FAILED)
-		return pv_err_system(err, errno, "cannot map guest memory of %llu MiB anew",
-		    (unsigned long long)ram->size >> 20);
-	return 0;
-}
-
 static int clear_private(struct pv_ram *ram, struct pv_err *err)
 {
 	int fd = -1;
 	int code = make_file(ram->pool, ram->size, &fd, err);
 	if (code < 0)
 		return code;
-	code = replace(ram, fd, 0, MAP_SHARED, err);
-	if (code < 0)
+	code = replace(ram, fd, 0, MAP_SHARED);
+	if (code < 0) {
 		close(fd);
-	else
-		ram->fd = fd;
-	return code;
+		return explain_map(ram, code, err);
+	}
+	leave_image(ram);
+	ram->fd = fd;
+	return 0;
 }
 
 int pv_ram_clear(struct pv_ram *ram, struct pv_err *err)
@@ -212,38 +282,147 @@ int pv_ram_clear(struct pv_ram *ram, struct pv_err *err)
 	return 0;
 }
 
-int pv_ram_freeze(struct pv_ram *ram, const struct pv_ram_image *base, struct pv_ram_image *out,
-    struct pv_err *err)
+/* --- images --- */
+
+/* Private RAM begins as `image` from now on, which `used` is mapped for. Takes both. */
+static void begin_as(struct pv_ram *ram, struct pv_ram_image *image, struct pv_ram_image *used)
 {
-	*out = (struct pv_ram_image){.fd = -1, .size = ram->size};
-	if (ram->fd >= 0) {
-		int code = replace(ram, ram->fd, 0, MAP_PRIVATE, err);
-		if (code < 0)
-			return code;
-		out->fd = ram->fd;
-		ram->fd = -1;
-		return 0;
-	}
-	int code = make_file(ram->pool, ram->size, &out->fd, err);
-	if (code < 0)
-		return code;
-	code = pv_ram_copy(ram, base, out->fd, err);
+	leave_image(ram);
+	ram->image = image;
+	ram->mapped = used;
+}
+
+/* The file becomes the image's. The descriptor stays ours until nothing can fail any more. */
+static int freeze_shared(struct pv_ram *ram, struct pv_ram_image **out, struct pv_err *err)
+{
+	int fd = fcntl(ram->fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return pv_err_system(err, errno, "cannot freeze guest memory");
+	int code = pv_ram_image_create(out, fd, 0, ram->size, err);
 	if (code == 0)
-		code = replace(ram, out->fd, 0, MAP_PRIVATE, err);
+		code = map_image(ram, *out, map_again, err);
+	if (code < 0) {
+		pv_ram_image_unref(*out);
+		*out = NULL;
+		return code;
+	}
+	pv_fd_close(&ram->fd);
+	return 0;
+}
+
+/* Writes all of private RAM to a new file. */
+static int copy_all(const struct pv_ram *ram, int *fd, struct pv_err *err)
+{
+	const struct pv_ram_run all = {.at = 0, .size = ram->size};
+	uint64_t *own = calloc(PV_RAM_SET_WORDS(ram->size / PV_RAM_PAGE), sizeof(*own));
+	if (!own)
+		return pv_err_nomem(err, "guest memory");
+	bool known = !ram->mixed && pv_ram_find_own(ram, own);
+	int code = make_file(ram->pool, ram->size, fd, err);
+	if (code == 0)
+		code = pv_ram_copy(ram, known ? own : NULL, &all, 1, *fd, err);
 	if (code < 0)
-		pv_fd_close(&out->fd);
+		pv_fd_close(fd);
+	free(own);
 	return code;
 }
 
-int pv_ram_rewind(struct pv_ram *ram, const struct pv_ram_image *image, struct pv_err *err)
+/* A copy takes the place of all mappings at once. */
+static int freeze_copy(struct pv_ram *ram, struct pv_ram_image **out, struct pv_err *err)
 {
-	if (ram->fd < 0) {
+	struct pv_ram_image *used;
+	int fd = -1;
+	int code = copy_all(ram, &fd, err);
+	if (code < 0)
+		return code;
+	code = pv_ram_image_create(out, fd, 0, ram->size, err);
+	if (code < 0)
+		return code;
+	used = pv_ram_image_use(*out, false, err);
+	code = used ? replace(ram, fd, 0, MAP_PRIVATE) : -err->code;
+	if (code < 0) {
+		pv_ram_image_leave(used);
+		pv_ram_image_unref(*out);
+		*out = NULL;
+		return explain_map(ram, code, err);
+	}
+	begin_as(ram, pv_ram_image_ref(*out), used);
+	return 0;
+}
+
+/*
+ * Whether the process may have `count` more mappings, tried out elsewhere: one that has a mapping
+ * too many is refused every other one, those of its heap too.
+ */
+static bool has_room(unsigned count)
+{
+	const size_t size = (size_t)count * PV_RAM_PAGE;
+	uint8_t *room =
+	    mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (room == MAP_FAILED)
+		return false;
+	bool fits = true;
+	for (unsigned i = 1; i < count && fits; i += 2)
+		fits = mprotect(room + (size_t)i * PV_RAM_PAGE, PV_RAM_PAGE, PROT_READ) == 0;
+	munmap(room, size);
+	return fits;
+}
+
+/*
+ * The pages that were written into a layer, which is mapped over them: what is seen stays the same
+ * at any moment. Returns 1 when all has to be copied instead: it does not pay to do otherwise, or
+ * there is no room for the mappings.
+ */
+static int freeze_layer(struct pv_ram *ram, struct pv_ram_image **out, struct pv_err *err)
+{
+	struct pv_ram_image *layer = NULL;
+	int code = ram->mixed ? 1 : pv_ram_layer_make(ram, &layer, err);
+	if (code != 0)
+		return code;
+	if (layer == ram->image) {
+		*out = layer;
+		return 0;
+	}
+	/* One or two for each of its runs. */
+	struct pv_ram_image *used =
+	    has_room(2 * layer->piece_count) ? pv_ram_image_use(layer, false, err) : NULL;
+	if (used && pv_ram_image_map(layer, layer->base, ram->host) < 0) {
+		ram->mixed = true;
+		pv_ram_image_leave(used);
+		used = NULL;
+	}
+	if (!used) {
+		pv_ram_image_unref(layer);
+		return 1;
+	}
+	begin_as(ram, pv_ram_image_ref(layer), used);
+	*out = layer;
+	return 0;
+}
+
+int pv_ram_freeze(struct pv_ram *ram, struct pv_ram_image **out, struct pv_err *err)
+{
+	*out = NULL;
+	if (ram->fd >= 0)
+		return freeze_shared(ram, out, err);
+	int code = freeze_layer(ram, out, err);
+	return code == 1 ? freeze_copy(ram, out, err) : code;
+}
+
+int pv_ram_rewind(struct pv_ram *ram, struct pv_ram_image *image, struct pv_err *err)
+{
+	if (ram->fd < 0 && ram->image == image && !ram->mixed) {
 		if (madvise(ram->host, ram->size, MADV_DONTNEED) < 0)
 			return pv_err_system(err, errno, "cannot drop changes of guest memory");
 		return 0;
 	}
-	int code = replace(ram, image->fd, image->offset, MAP_PRIVATE, err);
-	if (code == 0)
-		pv_fd_close(&ram->fd);
-	return code;
+	struct pv_ram before = *ram;
+	int code = map_image(ram, image, map_again, err);
+	if (code < 0)
+		return code;
+	pv_ram_image_leave(before.mapped);
+	pv_ram_image_unref(before.image);
+	ram->mixed = false;
+	pv_fd_close(&ram->fd);
+	return 0;
 }

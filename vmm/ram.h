@@ -6,12 +6,14 @@
 #ifndef PV_VMM_RAM_H
 #define PV_VMM_RAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/gmem.h"
 
 struct pv_err;
+struct pv_ram_image;
 struct pv_reap;
 
 /*
@@ -24,16 +26,11 @@ struct pv_ram {
 	uint64_t size;
 	struct pv_gmem mem;
 	int pool; /* where a new file comes from; not owned */
-};
-
-/*
- * RAM as it once was: `size` bytes from `offset` (a multiple of 4 KiB) in a file that nobody writes
- * to any more.
- */
-struct pv_ram_image {
-	int fd;
-	uint64_t offset;
-	uint64_t size;
+	/* What private RAM began as, and the image that is mapped for it, the same or a flat one;
+	 * references. NULL while it is shared. */
+	struct pv_ram_image *image;
+	struct pv_ram_image *mapped;
+	bool mixed; /* was mapped anew in part only: what is the machine's own cannot be told */
 };
 
 /*
@@ -61,24 +58,25 @@ int pv_ram_plug(const struct pv_ram *ram, int vm_fd, struct pv_err *err);
  */
 int pv_ram_clear(struct pv_ram *ram, struct pv_err *err);
 
-/* --- images; no vCPU may run, no device may touch memory --- */
+/* --- images (vmm/ram_image.h); no vCPU may run, no device may touch memory --- */
 
 /*
- * RAM that begins as `image` (not owned) and keeps its own changes: pages are shared with all
- * others that do so until they are written. Returns 0 or -errno.
+ * RAM that begins as `image` (another reference is kept) and keeps its own changes: pages are
+ * shared with all others that do so until they are written. Returns 0 or -errno.
  */
 int pv_ram_init_private(
-    struct pv_ram *ram, int pool, const struct pv_ram_image *image, struct pv_err *err);
+    struct pv_ram *ram, int pool, struct pv_ram_image *image, struct pv_err *err);
 
 /*
- * Makes an image of RAM as it is; the caller closes its descriptor. The file of shared RAM becomes
- * the image and the RAM becomes private, with nothing copied. Private RAM, which begins as `base`,
- * is copied into a new file, but for pages of zeroes, and begins as that from then on. 0 or -errno.
+ * Makes an image of RAM as it is, one reference of which is the caller's. The file of shared RAM
+ * becomes the image and the RAM becomes private, with nothing copied. Of private RAM the pages that
+ * were written are copied into a layer on what it began as, and it begins as that from then on; if
+ * nothing was written, the image is what it began as. 0 or -errno, and then RAM is as it was.
  */
-int pv_ram_freeze(struct pv_ram *ram, const struct pv_ram_image *base, struct pv_ram_image *out,
-    struct pv_err *err);
+int pv_ram_freeze(struct pv_ram *ram, struct pv_ram_image **out, struct pv_err *err);
 
-/* RAM becomes private and `image` again, at the same place, whatever it is. 0 or -errno. */
-int pv_ram_rewind(struct pv_ram *ram, const struct pv_ram_image *image, struct pv_err *err);
+/* RAM becomes private and `image` again, at the same place, whatever it is. 0 or -errno, and then
+ * its content is undefined. */
+int pv_ram_rewind(struct pv_ram *ram, struct pv_ram_image *image, struct pv_err *err);
 
 #endif

@@ -13,16 +13,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "vmm/ram.h"
+#include "vmm/ram_image.h"
 
 /* Pages looked at in one step. */
-#define STEP_PAGES 4096u
+#define STEP_PAGES 1024u
 
 #define PAGEMAP_FILE	(UINT64_C(1) << 61) /* of the file, or shared */
 #define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
@@ -39,27 +38,7 @@ bool pv_ram_is_zero(const void *data, size_t len)
 	return true;
 }
 
-bool pv_ram_next_data(
-    const struct pv_ram_image *image, uint64_t from, uint64_t *start, uint64_t *end)
-{
-	if (from >= image->size)
-		return false;
-	*start = from;
-	*end = image->size;
-	off_t data = lseek(image->fd, (off_t)(image->offset + from), SEEK_DATA);
-	if (data < 0)
-		return errno != ENXIO;
-	off_t hole = lseek(image->fd, data, SEEK_HOLE);
-	*start = ((uint64_t)data - image->offset) & ~(uint64_t)(PV_RAM_PAGE - 1);
-	if (*start >= image->size)
-		return false;
-	if (hole >= 0 && (uint64_t)hole - image->offset < image->size)
-		*end = ((uint64_t)hole - image->offset + PV_RAM_PAGE - 1) &
-		       ~(uint64_t)(PV_RAM_PAGE - 1);
-	return true;
-}
-
-/* Ranges of the base that hold data, in ascending order. */
+/* Ranges of the image that hold data, in ascending order. */
 struct cursor {
 	const struct pv_ram_image *image;
 	uint64_t start;
@@ -80,52 +59,76 @@ static bool is_own(uint64_t entry)
 	return (entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) && !(entry & PAGEMAP_FILE);
 }
 
-/* Writes the pages of one step that hold something, in runs. */
-static int copy_step(const struct pv_ram *ram, struct cursor *cursor, const uint64_t *entries,
-    uint64_t first, uint64_t count, int fd)
-{
-	uint64_t run = 0;
-	for (uint64_t i = 0; i <= count; i++) {
-		const uint64_t at = (first + i) * PV_RAM_PAGE;
-		bool wanted = i < count &&
-			      (!entries || is_own(entries[i]) || is_data(cursor, at)) &&
-			      !pv_ram_is_zero(ram->host + at, PV_RAM_PAGE);
-		if (wanted) {
-			run++;
-			continue;
-		}
-		const uint64_t start = at - run * PV_RAM_PAGE;
-		if (run > 0 && lseek(fd, (off_t)start, SEEK_SET) < 0)
-			return -errno;
-		int code = run > 0 ? pv_fd_write_all(fd, ram->host + start, run * PV_RAM_PAGE) : 0;
-		if (code < 0)
-			return code;
-		run = 0;
-	}
-	return 0;
-}
-
-int pv_ram_copy(
-    const struct pv_ram *ram, const struct pv_ram_image *base, int fd, struct pv_err *err)
+bool pv_ram_find_own(const struct pv_ram *ram, uint64_t *set)
 {
 	const uint64_t pages = ram->size / PV_RAM_PAGE;
-	uint64_t *entries = calloc(STEP_PAGES, sizeof(entries[0]));
-	if (!entries)
-		return pv_err_nomem(err, "copy of guest memory");
+	uint64_t entries[STEP_PAGES];
 	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	struct cursor cursor = {.image = base, .start = 0, .end = 0};
-	if (!pv_ram_next_data(base, 0, &cursor.start, &cursor.end))
-		cursor.start = cursor.end = UINT64_MAX;
-	int code = 0;
-	for (uint64_t first = 0; first < pages && code == 0; first += STEP_PAGES) {
+	bool known = pagemap >= 0;
+	for (uint64_t first = 0; first < pages && known; first += STEP_PAGES) {
 		uint64_t count = pages - first < STEP_PAGES ? pages - first : STEP_PAGES;
 		uint64_t place = ((uintptr_t)ram->host / PV_RAM_PAGE + first) * sizeof(entries[0]);
-		bool known = pagemap >= 0 && pv_fd_pread_all(pagemap, entries,
-						 count * sizeof(entries[0]), place) == 0;
-		code = copy_step(ram, &cursor, known ? entries : NULL, first, count, fd);
+		known = pv_fd_pread_all(pagemap, entries, count * sizeof(entries[0]), place) == 0;
+		for (uint64_t i = 0; i < count && known; i++) {
+			if (is_own(entries[i]))
+				pv_ram_set_add(set, first + i);
+		}
 	}
 	pv_fd_close(&pagemap);
-	free(entries);
+	return known;
+}
+
+/* What `pv_ram_copy` is about. */
+struct copying {
+	const struct pv_ram *ram;
+	const uint64_t *own;
+	struct cursor cursor;
+	int fd;
+};
+
+static int write_at(int fd, const void *data, uint64_t len, uint64_t offset)
+{
+	return lseek(fd, (off_t)offset, SEEK_SET) < 0 ? -errno : pv_fd_write_all(fd, data, len);
+}
+
+static bool is_wanted(struct copying *copying, uint64_t at)
+{
+	return (!copying->own || pv_ram_set_has(copying->own, at / PV_RAM_PAGE) ||
+		   is_data(&copying->cursor, at)) &&
+	       !pv_ram_is_zero(copying->ram->host + at, PV_RAM_PAGE);
+}
+
+/* Writes the pages of a run that hold something; the run begins at `offset` in the file. */
+static int copy_run(struct copying *copying, const struct pv_ram_run *run, uint64_t offset)
+{
+	const uint64_t stop = run->at + run->size;
+	uint64_t start = run->at; /* [start, at) is to be written */
+	int code = 0;
+	for (uint64_t at = run->at; at <= stop && code == 0; at += PV_RAM_PAGE) {
+		if (at < stop && is_wanted(copying, at))
+			continue;
+		if (at > start)
+			code = write_at(copying->fd, copying->ram->host + start, at - start,
+			    offset + (start - run->at));
+		start = at + PV_RAM_PAGE;
+	}
+	return code;
+}
+
+int pv_ram_copy(const struct pv_ram *ram, const uint64_t *own, const struct pv_ram_run *runs,
+    unsigned count, int fd, struct pv_err *err)
+{
+	struct copying copying = {
+	    .ram = ram, .own = own, .cursor = {.image = ram->image}, .fd = fd};
+	struct cursor *cursor = &copying.cursor;
+	if (!pv_ram_next_data(cursor->image, 0, &cursor->start, &cursor->end))
+		cursor->start = cursor->end = UINT64_MAX;
+	uint64_t offset = 0;
+	int code = 0;
+	for (unsigned i = 0; i < count && code == 0; i++) {
+		code = copy_run(&copying, &runs[i], offset);
+		offset += runs[i].size;
+	}
 	if (code < 0)
 		return pv_err_system(err, -code, "cannot copy guest memory");
 	return 0;

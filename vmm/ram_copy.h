@@ -1,6 +1,6 @@
 /*
- * What of guest RAM is worth copying: pages that hold something. For images and snapshot files;
- * nothing here knows of machines. Any thread.
+ * Copying private guest RAM: what the machine wrote, and what holds something. Nothing here knows
+ * of machines. On the thread that freezes one, while no vCPU runs.
  */
 #ifndef PV_VMM_RAM_COPY_H
 #define PV_VMM_RAM_COPY_H
@@ -11,24 +11,23 @@
 
 struct pv_err;
 struct pv_ram;
-struct pv_ram_image;
-
-#define PV_RAM_PAGE 4096u
+struct pv_ram_run;
 
 /* True when all of `len` bytes (a multiple of 32, aligned to 8) are zero. */
 bool pv_ram_is_zero(const void *data, size_t len);
 
 /*
- * Copies private RAM that begins as `base` to the start of an empty file, whose holes stand for
- * zeroes: what it has changed, and of the rest what is data in the file of `base`. Pages that were
- * never touched stay so. Returns 0 or -errno.
+ * Adds the pages that private RAM has written, which no longer belong to its image, to an empty set
+ * (vmm/ram_runs.h). False: the host does not tell.
  */
-int pv_ram_copy(
-    const struct pv_ram *ram, const struct pv_ram_image *base, int fd, struct pv_err *err);
+bool pv_ram_find_own(const struct pv_ram *ram, uint64_t *set);
 
-/* The next range of `image` that is not a hole of its file, at or behind `from` (offsets in the
- * image). False: there is none. Without such knowledge all of it is data. */
-bool pv_ram_next_data(
-    const struct pv_ram_image *image, uint64_t from, uint64_t *start, uint64_t *end);
+/*
+ * Copies runs of private RAM, one behind the other, to the start of an empty file, whose holes
+ * stand for zeroes: what it has written (the set; NULL: not known), and of the rest what is data in
+ * its image. Pages that were never touched stay so. Returns 0 or -errno.
+ */
+int pv_ram_copy(const struct pv_ram *ram, const uint64_t *own, const struct pv_ram_run *runs,
+    unsigned count, int fd, struct pv_err *err);
 
 #endif

@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/fd.h"
 #include "base/pack.h"
 #include "virtio/fields.h"
 #include "vmm/layout.h"
@@ -31,7 +30,7 @@ void pv_template_unref(struct pv_template *template)
 {
 	if (!template || __atomic_sub_fetch(&template->references, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
-	pv_fd_close(&template->ram.fd);
+	pv_ram_image_unref(template->ram);
 	pv_doc_destroy(template->doc);
 	pv_bytes_finish(&template->state);
 	pv_bytes_finish(&template->owner);
@@ -42,7 +41,7 @@ void pv_template_unref(struct pv_template *template)
 
 uint64_t pv_template_memory(const struct pv_template *template)
 {
-	return template->ram.size;
+	return template->ram->size;
 }
 
 unsigned pv_template_cpus(const struct pv_template *template)
@@ -103,9 +102,9 @@ static int decode(struct pv_template *template, struct pv_err *err)
 		pv_fields_fail(&fields, "field `seed` is neither a number nor nil");
 	if (template->cpus == 0)
 		pv_fields_fail(&fields, "it has no vCPU");
-	if (fields.status == 0 && memory != template->ram.size)
+	if (fields.status == 0 && memory != template->ram->size)
 		pv_fields_fail(&fields, "it has %llu bytes of RAM, and the image has %llu",
-		    (unsigned long long)memory, (unsigned long long)template->ram.size);
+		    (unsigned long long)memory, (unsigned long long)template->ram->size);
 	const struct pv_val *vcpus =
 	    pv_fields_array(&fields, "vcpus", template->cpus, template->cpus);
 	const struct pv_val *chips = pv_fields_value(&fields, "chips");
@@ -122,18 +121,17 @@ static int decode(struct pv_template *template, struct pv_err *err)
 }
 
 int pv_template_make(struct pv_template **out, const char *file, struct pv_bytes *state,
-    const struct pv_ram_image *ram, struct pv_err *err)
+    struct pv_ram_image *ram, struct pv_err *err)
 {
 	struct pv_template *template = calloc(1, sizeof(*template));
 	*out = NULL;
 	if (!template) {
-		struct pv_ram_image lost = *ram;
-		pv_fd_close(&lost.fd);
+		pv_ram_image_unref(ram);
 		pv_bytes_finish(state);
 		return pv_err_nomem(err, "snapshot");
 	}
 	template->references = 1;
-	template->ram = *ram;
+	template->ram = ram;
 	template->state = *state;
 	*state = (struct pv_bytes){0};
 	int code = 0;

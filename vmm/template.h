@@ -139,9 +139,9 @@ int pv_template_open(
 
 /* What a file's header tells. */
 struct pv_template_info {
-	char id[PV_TEMPLATE_ID]; /* of this very file: random, made when it was written */
-	uint64_t memory;	 /* bytes of RAM that the guest has */
-	char *base;		 /* the file that it builds on; NULL: none */
+	char id[PV_TEMPLATE_ID];      /* of this very file: random, made when it was written */
+	uint64_t memory;	      /* bytes of RAM that the guest has */
+	char *base;		      /* the file that it builds on; NULL: none */
 	char base_id[PV_TEMPLATE_ID]; /* "" without a base */
 };
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
-#include "vmm/ram.h"
+#include "vmm/ram_image.h"
 #include "vmm/template.h"
 #include "vmm/vcpu_state.h"
 #include "vmm/vm_state.h"
@@ -19,9 +19,9 @@ struct pv_val;
 
 struct pv_template {
 	unsigned references;
-	char *file;		 /* where it was read from, for sentences; NULL: made here */
-	struct pv_ram_image ram; /* the descriptor is owned */
-	struct pv_bytes state;	 /* as pv_machine_state_save wrote it */
+	char *file;		  /* where it was read from, for sentences; NULL: made here */
+	struct pv_ram_image *ram; /* a reference */
+	struct pv_bytes state;	  /* as pv_machine_state_save wrote it */
 	struct pv_bytes owner;
 
 	/* What is in `state`, parsed once for all machines that go on from it. */
@@ -37,12 +37,12 @@ struct pv_template {
 };
 
 /*
- * A template out of its parts: takes `state` and the image's descriptor, also on failure. `file` is
- * copied and may be NULL. The state may come from a file: what is not checked here is checked when
- * it is loaded into a machine. Returns 0, -EBADMSG or -ENOMEM.
+ * A template out of its parts: takes `state` and the reference of the image, also on failure.
+ * `file` is copied and may be NULL. The state may come from a file: what is not checked here is
+ * checked when it is loaded into a machine. Returns 0, -EBADMSG or -ENOMEM.
  */
 int pv_template_make(struct pv_template **out, const char *file, struct pv_bytes *state,
-    const struct pv_ram_image *ram, struct pv_err *err);
+    struct pv_ram_image *ram, struct pv_err *err);
 
 /* As pv_template_open for a descriptor (not owned) whose file is called `name`; for the fuzzer too.
  */

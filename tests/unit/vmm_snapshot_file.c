@@ -283,13 +283,13 @@ static void test_lies_with_a_right_checksum_are_refused(void **state)
 	struct fixture *fixture = *state;
 	make_file(fixture);
 	read_file(fixture);
-	poke_header(fixture, 8, "\x02", 1);
-	refuse(fixture, false, "its format has version 2, and this provium reads version 1");
+	poke_header(fixture, 8, "\x03", 1);
+	refuse(fixture, false, "its format has version 3, and this provium reads version 2");
 	poke_header(fixture, 16, "aarch64", 8);
 	refuse(fixture, false, "it is of a guest for `aarch64`, and this host runs `x86_64`");
 	static const uint64_t values[] = {0, 1, 4095, 4096, 8192, 16u << 20, (16u << 20) + 4096,
 	    UINT64_C(1) << 32, UINT64_C(1) << 46, UINT64_C(1) << 63, UINT64_MAX - 4095, UINT64_MAX};
-	for (size_t field = 32; field < 72; field += 8) {
+	for (size_t field = 32; field < 80; field += 8) {
 		for (unsigned i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 			if (memcmp(&values[i], fixture->bytes.data + field, 8) == 0)
 				continue;
@@ -298,14 +298,15 @@ static void test_lies_with_a_right_checksum_are_refused(void **state)
 		}
 	}
 	/* Less RAM than the machine says, consistently. */
-	uint64_t sizes[5];
+	uint64_t sizes[6];
 	memcpy(sizes, fixture->bytes.data + 32, sizeof(sizes));
 	sizes[0] -= 4096;
-	sizes[2] -= 4096;
+	sizes[1] -= 4096;
 	sizes[3] -= 4096;
+	sizes[4] -= 4096;
 	poke_header(fixture, 32, sizes, sizeof(sizes));
 	assert_int_equal(truncate(fixture->path, (off_t)sizes[0]), 0);
-	poke(fixture, sizes[3], fixture->bytes.data + HEADER + (16 << 20), sizes[4]);
+	poke(fixture, sizes[4], fixture->bytes.data + HEADER + (16 << 20), sizes[5]);
 	refuse(fixture, false, "it has 16777216 bytes of RAM, and the image has 16773120");
 }
 
