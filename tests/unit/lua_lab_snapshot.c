@@ -235,12 +235,13 @@ static void lab_snapshots(void **state)
 	    "local sum = 0 for n in sh('stat -c %s ' .. s:path() .. '/*'):gmatch('%d+') do sum = "
 	    "sum + n end t:assert_eq(s:size(), sum) t:assert(sum > 0) "
 	    "root:lab('c'):restore(s:path()) local p = s:path() s:delete() s:delete() "
-	    "t:assert_eq(s:size(), 0) t:assert_contains(list(p), 'ls: ') "
+	    "t:assert_eq(s:size(), 0) t:assert_contains(list(p .. '/lab.json'), 'ls: ') "
 	    "fails('it was deleted; take a new one', root.restore, root, s)");
 	passes("local s = root:snapshot() s:delete() fails('deleted before it had a path', s.path, "
 	       "s) fails('snapshot:size: expected a LabSnapshot', s.size, root)");
 	passes("local s = root:snapshot() local p = s:path() local gc = debug.getmetatable(s).__gc "
-	       "gc(s) gc(s) gc({}) t:assert_contains(list(p), 'ls: ') fails('this handle is "
+	       "gc(s) gc(s) gc({}) t:assert_contains(list(p .. '/lab.json'), 'ls: ') fails('this "
+	       "handle is "
 	       "released', s.path, s) fails('this snapshot is released', root.restore, root, s)");
 	passes("root:vm('unwritten', 'tiny'):boot() local s = root:snapshot() for i = 1, 3 do "
 	       "fails('No space left', s.path, s) fails('No space left', s.size, s) end");
