@@ -22,6 +22,7 @@
 #include "lua/json.h"
 #include "lua/lab.h"
 #include "lua/lab_snapshot.h"
+#include "lua/reset.h"
 #include "lua/run.h"
 #include "lua/run_result.h"
 #include "lua/snapshot.h"
@@ -173,6 +174,7 @@ void pv_lua_state_destroy(struct pv_lua *lua)
 		return;
 	/* VMs go first; handles that finalizers still hold are then of VMs that are shut down, and
 	 * the lab's say that it is closed. */
+	pv_lua_reset_finish(lua);
 	struct pv_lab *root = lua->root_lab;
 	lua->root_lab = NULL;
 	pv_lab_destroy(root);

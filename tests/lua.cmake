@@ -15,6 +15,7 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/lab/lab_restore.c
 	${CMAKE_SOURCE_DIR}/lab/lab_snapshot.c
 	${CMAKE_SOURCE_DIR}/lab/lab_snapshot_file.c
+	${CMAKE_SOURCE_DIR}/lab/lab_reset.c
 	${CMAKE_SOURCE_DIR}/lab/lab_tree.c
 	${CMAKE_SOURCE_DIR}/lab/crew.c
 	${CMAKE_SOURCE_DIR}/lab/options.c
@@ -24,6 +25,6 @@ add_library(pv_lua_rig STATIC
 target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
 	PRIVATE pv_sanitize)
 
-foreach(name reference testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command guest snapshot console json state)
+foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command guest snapshot console json state)
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()

@@ -27,17 +27,11 @@ struct pv_template {
 	unsigned cpus;
 };
 
-struct pv_vm_baseline {
-	struct pv_vm *vm;
-	struct pv_template *template;
-	enum pv_vm_state state;
-};
-
 char fake_template_log[4096];
 unsigned fake_templates;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void note(const char *what, const char *name)
+void fake_template_note(const char *what, const char *name)
 {
 	pthread_mutex_lock(&lock);
 	size_t len = strlen(fake_template_log);
@@ -54,6 +48,14 @@ static struct pv_template *create(const char *name, unsigned long long memory, u
 	snprintf(template->name, sizeof(template->name), "%s", name);
 	pthread_mutex_lock(&lock);
 	fake_templates++;
+	pthread_mutex_unlock(&lock);
+	return template;
+}
+
+struct pv_template *pv_template_ref(struct pv_template *template)
+{
+	pthread_mutex_lock(&lock);
+	template->references++;
 	pthread_mutex_unlock(&lock);
 	return template;
 }
@@ -127,17 +129,22 @@ unsigned pv_vm_cpus(const struct pv_vm *vm)
 	return vm->created_with.has_cpus ? vm->created_with.cpus : 1;
 }
 
+static bool is_asked_to(const struct pv_vm *vm, const char *what)
+{
+	const char *append = vm->created_with.kernel_cmdline_append;
+	return append && strcmp(append, what) == 0;
+}
+
 unsigned pv_vm_open_streams(struct pv_vm *vm)
 {
-	return vm->open_streams;
+	return is_asked_to(vm, "streams") ? 2 : 0;
 }
 
 int pv_vm_save_begin(struct pv_vm *vm, struct pv_err *err)
 {
-	if (strstr(vm->name, "busy"))
-		return pv_err_set(
-		    err, PV_ERR_STATE, EBUSY, "vm `%s`: 1 operation(s) in flight", vm->name);
-	note("begin", vm->name);
+	if (is_asked_to(vm, "busy"))
+		return pv_err_set(err, PV_ERR_STATE, EBUSY, "vm `%s`: it is busy", vm->name);
+	fake_template_note("begin", vm->name);
 	return 0;
 }
 
@@ -146,7 +153,7 @@ int pv_vm_save_freeze(struct pv_vm *vm, struct pv_template **out, struct pv_err 
 	*out = NULL;
 	if (strstr(vm->name, "unfrozen"))
 		return pv_err_set(err, PV_ERR_SYSTEM, EIO, "vm `%s`: too warm", vm->name);
-	note("freeze", vm->name);
+	fake_template_note("freeze", vm->name);
 	*out = create(vm->name, pv_vm_memory(vm), pv_vm_cpus(vm));
 	return 0;
 }
@@ -154,7 +161,7 @@ int pv_vm_save_freeze(struct pv_vm *vm, struct pv_template **out, struct pv_err 
 int pv_vm_save_end(struct pv_vm *vm, struct pv_err *err)
 {
 	(void)err;
-	note("end", vm->name);
+	fake_template_note("end", vm->name);
 	return 0;
 }
 
@@ -174,7 +181,7 @@ int pv_vm_restore_machine(
 	(void)template, (void)clock_now;
 	if (strstr(vm->name, "unbuilt"))
 		return pv_err_set(err, PV_ERR_SYSTEM, EMFILE, "no more machines");
-	note("build", vm->name);
+	fake_template_note("build", vm->name);
 	return 0;
 }
 
@@ -185,54 +192,7 @@ int pv_vm_restore_go(struct pv_vm *vm, const char *what, struct pv_err *err)
 		return pv_err_set(
 		    err, PV_ERR_GUEST, EIO, "vm `%s`: %s: the guest died", vm->name, what);
 	}
-	note("go", vm->name);
+	fake_template_note("go", vm->name);
 	vm->state = PV_VM_BOOTED;
 	return 0;
-}
-
-/* --- baselines --- */
-
-int pv_vm_baseline_create(
-    struct pv_vm_baseline **out, struct pv_vm *vm, struct pv_template *template, struct pv_err *err)
-{
-	(void)err;
-	*out = calloc(1, sizeof(**out));
-	pthread_mutex_lock(&lock);
-	template->references++;
-	pthread_mutex_unlock(&lock);
-	**out =
-	    (struct pv_vm_baseline){.vm = pv_vm_ref(vm), .template = template, .state = vm->state};
-	return 0;
-}
-
-void pv_vm_baseline_destroy(struct pv_vm_baseline *baseline)
-{
-	if (!baseline)
-		return;
-	pv_vm_unref(baseline->vm);
-	pv_template_unref(baseline->template);
-	free(baseline);
-}
-
-struct pv_vm *pv_vm_baseline_vm(const struct pv_vm_baseline *baseline)
-{
-	return baseline->vm;
-}
-
-int pv_vm_baseline_return(struct pv_vm_baseline *baseline, struct pv_err *err)
-{
-	struct pv_vm *vm = baseline->vm;
-	if (strstr(vm->name, "unreturned")) {
-		vm->state = PV_VM_DEAD;
-		return pv_err_set(
-		    err, PV_ERR_SYSTEM, EIO, "vm `%s`: cannot go back to its baseline", vm->name);
-	}
-	note("back", vm->name);
-	vm->state = PV_VM_PAUSED;
-	return 0;
-}
-
-int pv_vm_baseline_go(struct pv_vm_baseline *baseline, struct pv_err *err)
-{
-	return baseline->state == PV_VM_BOOTED ? pv_vm_restore_go(baseline->vm, "go", err) : 0;
 }

@@ -2,7 +2,6 @@
  * Saved guests without guests, beside fake_lab.h: the steps of lab/vm_private.h for saving and
  * restoring, and templates whose files hold a line of text. What fails is chosen by the VM's name:
  *
- *   has "busy"		has something in flight: cannot be saved
  *   has "unfrozen"	stands still, but cannot be frozen
  *   has "unwritten"	its file cannot be written
  *   has "unbuilt"	no machine can be made of it
@@ -17,5 +16,8 @@ extern char fake_template_log[4096];
 
 /* Templates that exist now: none may be left when everything is finished. */
 extern unsigned fake_templates;
+
+/* Adds to the log. Any thread. */
+void fake_template_note(const char *what, const char *name);
 
 #endif

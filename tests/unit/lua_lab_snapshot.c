@@ -69,8 +69,9 @@ static void all_stand_still_together(void **state)
 	       "fails('lab:snapshot: vm `unfrozen`: too warm', root.snapshot, root)");
 	assert_non_null(strstr(log, "end a;"));
 	assert_non_null(strstr(log, "end unfrozen;"));
-	passes("root:vm('a', 'tiny'):boot() root:vm('busy', 'tiny'):boot() root:vm('c', "
-	       "'tiny'):boot() fails('lab:snapshot: vm `busy`: 1 operation', root.snapshot, root)");
+	passes("root:vm('a', 'tiny'):boot() root:vm('b', 'tiny', {kernel_cmdline_append = "
+	       "'busy'}):boot() root:vm('c', 'tiny'):boot() fails('lab:snapshot: vm `b`: it is "
+	       "busy', root.snapshot, root)");
 	assert_string_equal(log, "begin a;end a;");
 }
 
@@ -81,6 +82,9 @@ static void what_cannot_be_saved(void **state)
 	       "fails('lab:snapshot: vm `l/b` is created, not booted\\nvm `l/c` is shutdown, not "
 	       "booted (cannot snapshot); boot all VMs of the lab first', root.snapshot, root) "
 	       "l:remove('b') l:remove('c') root:snapshot()");
+	passes("root:lab('l'):vm('b', 'tiny', {kernel_cmdline_append = 'streams'}):boot() "
+	       "fails('lab:snapshot: 2 stream(s) still open\\nvm `l/b`: 2 stream(s) open\\nclose "
+	       "streams before the snapshot', root.snapshot, root)");
 	passes("root:vm('\\xff', 'tiny'):boot() fails('lab:snapshot: the name of a VM is not UTF-8 "
 	       "text', root.snapshot, root)");
 	passes("root:lab('\\xff') fails('lab:snapshot: the name of a lab is not UTF-8 text', "
