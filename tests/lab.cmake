@@ -2,7 +2,7 @@
 foreach(name toml config cmdline options console_log cpio initramfs image modinfo lab_index crew)
 	pv_unit_test(lab_${name} pv_lab)
 endforeach()
-foreach(name snapshot rewind)
+foreach(name snapshot rewind lab_restore)
 	pv_unit_test(lab_${name} pv_lab Threads::Threads)
 	target_sources(unit_lab_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/payload_guest.c)
 endforeach()
