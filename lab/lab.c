@@ -1,7 +1,15 @@
 /*
- * Labs. Theory: a list of VMs in creation order with one reference each, and a pointer to the
- * enclosing scope. Lists are short, so names are found by walking. Closing is protected: one VM
- * that is hard to stop does not keep the others.
+ * Labs and the life of scopes. Theory: members are short lists in the order in which they came, so
+ * names are found by walking. What a scope has to close stands in lists of its own, apart from the
+ * members, because a script may move members about as it likes.
+ *
+ * Closing a scope shuts down first and forgets afterwards, so that one VM that is hard to stop does
+ * not keep the others, and takes what was of the scope out of labs of enclosing scopes: what is
+ * closed is never a member of what is not. All labs of a scope are on one list, so nothing here
+ * needs recursion, however deep a script nests.
+ *
+ * Members come and go in lab/lab_members.c, copies of VMs are made in lab/lab_fork.c, batches in
+ * lab/lab_batch.c, saved labs are lab/lab_snapshot.h. Script thread.
  */
 #include "lab/lab.h"
 
@@ -9,44 +17,154 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "base/err.h"
-#include "lab/config.h"
-#include "lab/host.h"
-#include "lab/snapshot.h"
-#include "lab/vm_private.h"
+#include "lab/lab_private.h"
+#include "lab/vm.h"
 
-struct pv_lab {
-	struct pv_host *host;
-	struct pv_lab *enclosing;
-	char *name;
-	struct pv_vm **vms;
-	size_t vm_count;
-};
+/* --- lists --- */
 
-int pv_lab_create(struct pv_lab **out, struct pv_host *host, const char *name,
-    struct pv_lab *enclosing, struct pv_err *err)
+int pv_lab_vms_add(struct pv_lab_vms *vms, struct pv_vm *vm)
+{
+	struct pv_vm **grown = reallocarray(vms->items, vms->count + 1, sizeof(struct pv_vm *));
+	if (!grown)
+		return -ENOMEM;
+	vms->items = grown;
+	vms->items[vms->count++] = pv_vm_ref(vm);
+	return 0;
+}
+
+bool pv_lab_vms_drop(struct pv_lab_vms *vms, const struct pv_vm *vm)
+{
+	for (size_t i = 0; i < vms->count; i++) {
+		if (vms->items[i] != vm)
+			continue;
+		struct pv_vm *found = vms->items[i];
+		memmove(&vms->items[i], &vms->items[i + 1],
+		    (--vms->count - i) * sizeof(struct pv_vm *));
+		pv_vm_unref(found);
+		return true;
+	}
+	return false;
+}
+
+void pv_lab_vms_finish(struct pv_lab_vms *vms)
+{
+	for (size_t i = 0; i < vms->count; i++)
+		pv_vm_unref(vms->items[i]);
+	free(vms->items);
+	*vms = (struct pv_lab_vms){0};
+}
+
+int pv_lab_subs_add(struct pv_lab_subs *subs, struct pv_lab *lab)
+{
+	struct pv_lab **grown = reallocarray(subs->items, subs->count + 1, sizeof(struct pv_lab *));
+	if (!grown)
+		return -ENOMEM;
+	subs->items = grown;
+	subs->items[subs->count++] = pv_lab_ref(lab);
+	return 0;
+}
+
+bool pv_lab_subs_drop(struct pv_lab_subs *subs, const struct pv_lab *lab)
+{
+	for (size_t i = 0; i < subs->count; i++) {
+		if (subs->items[i] != lab)
+			continue;
+		struct pv_lab *found = subs->items[i];
+		memmove(&subs->items[i], &subs->items[i + 1],
+		    (--subs->count - i) * sizeof(struct pv_lab *));
+		pv_lab_unref(found);
+		return true;
+	}
+	return false;
+}
+
+void pv_lab_subs_finish(struct pv_lab_subs *subs)
+{
+	for (size_t i = 0; i < subs->count; i++)
+		pv_lab_unref(subs->items[i]);
+	free(subs->items);
+	*subs = (struct pv_lab_subs){0};
+}
+
+/* --- life --- */
+
+int pv_lab_create_plain(
+    struct pv_lab **out, struct pv_host *host, const char *name, struct pv_err *err)
 {
 	struct pv_lab *lab = calloc(1, sizeof(*lab));
+	*out = NULL;
 	if (!lab || !(lab->name = strdup(name))) {
 		free(lab);
 		return pv_err_nomem(err, "lab");
 	}
+	lab->references = 1;
 	lab->host = host;
-	lab->enclosing = enclosing;
 	*out = lab;
 	return 0;
 }
 
+int pv_lab_create(struct pv_lab **out, struct pv_host *host, const char *name,
+    struct pv_lab *enclosing, struct pv_err *err)
+{
+	int status = pv_lab_create_plain(out, host, name, err);
+	if (status)
+		return status;
+	(*out)->enclosing = enclosing;
+	(*out)->scope = *out;
+	return 0;
+}
+
+struct pv_lab *pv_lab_ref(struct pv_lab *lab)
+{
+	lab->references++;
+	return lab;
+}
+
+void pv_lab_unref(struct pv_lab *lab)
+{
+	if (!lab || --lab->references)
+		return;
+	pv_lab_vms_finish(&lab->vms);
+	pv_lab_subs_finish(&lab->subs);
+	pv_barriers_finish(&lab->barriers);
+	free(lab->name);
+	free(lab);
+}
+
+static void forget(struct pv_lab *lab, const struct pv_lab *closing)
+{
+	for (size_t i = 0; i < closing->made_vms.count; i++)
+		pv_lab_vms_drop(&lab->vms, closing->made_vms.items[i]);
+	for (size_t i = 0; i < closing->made_subs.count; i++)
+		pv_lab_subs_drop(&lab->subs, closing->made_subs.items[i]);
+	pv_lab_subs_drop(&lab->subs, closing);
+}
+
+void pv_lab_empty(struct pv_lab *lab)
+{
+	pv_lab_vms_finish(&lab->vms);
+	pv_lab_subs_finish(&lab->subs);
+	lab->scope = NULL;
+}
+
 void pv_lab_close(struct pv_lab *lab)
 {
-	for (size_t i = 0; i < lab->vm_count; i++) {
-		pv_vm_shutdown(lab->vms[i]);
-		pv_vm_unref(lab->vms[i]);
+	if (!lab->scope)
+		return;
+	for (size_t i = 0; i < lab->made_vms.count; i++)
+		pv_vm_shutdown(lab->made_vms.items[i]);
+	for (struct pv_lab *outer = lab->enclosing; outer; outer = outer->enclosing) {
+		forget(outer, lab);
+		for (size_t i = 0; i < outer->made_subs.count; i++)
+			forget(outer->made_subs.items[i], lab);
 	}
-	free(lab->vms);
-	lab->vms = NULL;
-	lab->vm_count = 0;
+	for (size_t i = 0; i < lab->made_subs.count; i++)
+		pv_lab_empty(lab->made_subs.items[i]);
+	pv_lab_empty(lab);
+	pv_lab_vms_finish(&lab->made_vms);
+	pv_lab_subs_finish(&lab->made_subs);
+	lab->enclosing = NULL;
 }
 
 void pv_lab_destroy(struct pv_lab *lab)
@@ -54,183 +172,57 @@ void pv_lab_destroy(struct pv_lab *lab)
 	if (!lab)
 		return;
 	pv_lab_close(lab);
-	free(lab->name);
-	free(lab);
+	pv_lab_unref(lab);
 }
+
+/* --- questions --- */
 
 const char *pv_lab_name(const struct pv_lab *lab)
 {
 	return lab->name;
 }
 
-static struct pv_vm *find_here(const struct pv_lab *lab, const char *name)
+struct pv_host *pv_lab_host(const struct pv_lab *lab)
 {
-	for (size_t i = 0; i < lab->vm_count; i++) {
-		if (strcmp(pv_vm_name(lab->vms[i]), name) == 0)
-			return lab->vms[i];
-	}
-	return NULL;
+	return lab->host;
 }
 
-struct pv_vm *pv_lab_find_vm(const struct pv_lab *lab, const char *name)
+bool pv_lab_is_closed(const struct pv_lab *lab)
 {
-	struct pv_vm *vm = NULL;
-	for (; lab && !vm; lab = lab->enclosing)
-		vm = find_here(lab, name);
-	return vm;
+	return !lab->scope;
 }
 
-/* Dot access uses these names itself. */
-static bool is_reserved(const char *name)
+struct pv_barriers *pv_lab_barriers(struct pv_lab *lab)
 {
-	static const char *const names[] = {"vm_fixture", "lab_fixture", "pack", "unpack"};
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(name, names[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
-static int check_name(const struct pv_lab *lab, const char *name, struct pv_err *err)
-{
-	if (!*name)
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "vm name is empty; give it a name");
-	if (is_reserved(name))
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
-		    "vm name `%s` is reserved; choose another one", name);
-	if (find_here(lab, name))
-		return pv_err_set(
-		    err, PV_ERR_INPUT, EEXIST, "vm name `%s` already used in this lab", name);
-	for (const struct pv_lab *outer = lab->enclosing; outer; outer = outer->enclosing) {
-		if (find_here(outer, name))
-			return pv_err_set(err, PV_ERR_INPUT, EEXIST,
-			    "vm `%s`: name already declared at a parent scope (lab `%s`); use "
-			    "provium:vm(\"%s\") to look it up",
-			    name, outer->name, name);
-	}
-	return 0;
-}
-
-int pv_lab_add_vm(struct pv_lab *lab, const char *name, const char *profile_name,
-    const struct pv_options *options, struct pv_vm **out, struct pv_err *err)
-{
-	int status = check_name(lab, name, err);
-	if (status)
-		return status;
-	const struct pv_profile *profile = pv_config_profile(lab->host->config, profile_name);
-	if (!profile)
-		return pv_err_set(err, PV_ERR_INPUT, ENOENT,
-		    "profile `%s` not in provium.toml (read: %s)", profile_name,
-		    lab->host->config->path
-			? lab->host->config->path
-			: "no provium.toml was found; `provium init` writes one");
-	struct pv_vm **grown = reallocarray(lab->vms, lab->vm_count + 1, sizeof(struct pv_vm *));
-	if (!grown)
-		return pv_err_nomem(err, "lab");
-	lab->vms = grown;
-	status = pv_vm_create(&lab->vms[lab->vm_count], lab->host, name, profile, options, err);
-	if (status)
-		return status;
-	*out = lab->vms[lab->vm_count++];
-	return 0;
-}
-
-/* Sets the first free name of a copy, from number `*next` on. */
-static int name_copy(const struct pv_lab *lab, const struct pv_vm *parent, unsigned *next,
-    struct pv_bytes *name, struct pv_err *err)
-{
-	do {
-		pv_bytes_finish(name);
-		if (pv_bytes_printf(name, "%s#%u", pv_vm_name(parent), (*next)++) ||
-		    !pv_bytes_text(name))
-			return pv_err_nomem(err, "vm name");
-	} while (pv_lab_find_vm(lab, pv_bytes_text(name)));
-	return 0;
-}
-
-static int add_copy(struct pv_lab *lab, const struct pv_vm *parent, struct pv_snapshot *snapshot,
-    unsigned *next, struct pv_err *err)
-{
-	struct pv_vm **grown = reallocarray(lab->vms, lab->vm_count + 1, sizeof(struct pv_vm *));
-	if (!grown)
-		return pv_err_nomem(err, "lab");
-	lab->vms = grown;
-	struct pv_bytes name = {0};
-	struct pv_vm *vm = NULL;
-	int status = name_copy(lab, parent, next, &name, err);
-	if (!status)
-		status = pv_vm_create_like(&vm, pv_bytes_text(&name), parent, err);
-	pv_bytes_finish(&name);
-	if (!status)
-		status = pv_vm_restore_like(vm, parent, snapshot, err);
-	if (status)
-		pv_vm_unref(vm);
-	else
-		lab->vms[lab->vm_count++] = vm;
-	return status;
-}
-
-int pv_lab_fork_vm(struct pv_lab *lab, struct pv_vm *parent, unsigned count, struct pv_err *err)
-{
-	struct pv_snapshot *snapshot = NULL;
-	const size_t before = lab->vm_count;
-	unsigned next = 1;
-	int status = pv_vm_snapshot(parent, NULL, &snapshot, err);
-	for (unsigned i = 0; i < count && !status; i++)
-		status = add_copy(lab, parent, snapshot, &next, err);
-	while (status && lab->vm_count > before) {
-		struct pv_vm *vm = lab->vms[--lab->vm_count];
-		pv_vm_shutdown(vm);
-		pv_vm_unref(vm);
-	}
-	pv_snapshot_destroy(snapshot);
-	return status;
+	return &lab->barriers;
 }
 
 size_t pv_lab_vm_count(const struct pv_lab *lab)
 {
-	return lab->vm_count;
+	return lab->vms.count;
 }
 
 struct pv_vm *pv_lab_vm_at(const struct pv_lab *lab, size_t index)
 {
-	return index < lab->vm_count ? lab->vms[index] : NULL;
+	return index < lab->vms.count ? lab->vms.items[index] : NULL;
 }
 
-/* Adds "<vm>: <error>" to the report of a batch. */
-static void add_failure(
-    struct pv_bytes *report, const struct pv_vm *vm, const struct pv_err *failure)
+size_t pv_lab_sub_count(const struct pv_lab *lab)
 {
-	/* Out of memory shortens the report, the failure itself is not lost. */
-	(void)pv_bytes_printf(
-	    report, "%s%s: %s", report->len ? ", " : "", pv_vm_name(vm), failure->text);
+	return lab->subs.count;
 }
 
-int pv_lab_boot(struct pv_lab *lab, struct pv_err *err)
+struct pv_lab *pv_lab_sub_at(const struct pv_lab *lab, size_t index)
 {
-	struct pv_bytes report = {0};
-	unsigned failures = 0;
-	bool *begun = calloc(lab->vm_count + 1, sizeof(*begun));
-	if (!begun)
-		return pv_err_nomem(err, "batch boot");
-	for (size_t i = 0; i < lab->vm_count; i++) {
-		struct pv_err failure = PV_ERR_INIT;
-		if (pv_vm_state(lab->vms[i]) != PV_VM_CREATED)
-			continue;
-		begun[i] = pv_vm_boot_begin(lab->vms[i], NULL, &failure) == 0;
-		if (!begun[i])
-			failures++, add_failure(&report, lab->vms[i], &failure);
-	}
-	for (size_t i = 0; i < lab->vm_count; i++) {
-		struct pv_err failure = PV_ERR_INIT;
-		if (begun[i] && pv_vm_boot_wait(lab->vms[i], &failure))
-			failures++, add_failure(&report, lab->vms[i], &failure);
-	}
-	free(begun);
-	int status = 0;
-	if (failures)
-		status = pv_err_set(err, PV_ERR_GUEST, EIO, "batch `boot` failed: {%.*s}",
-		    (int)report.len, (const char *)report.data);
-	pv_bytes_finish(&report);
-	return status;
+	return index < lab->subs.count ? lab->subs.items[index] : NULL;
+}
+
+size_t pv_lab_made_count(const struct pv_lab *lab)
+{
+	return lab->made_vms.count;
+}
+
+struct pv_vm *pv_lab_made_at(const struct pv_lab *lab, size_t index)
+{
+	return index < lab->made_vms.count ? lab->made_vms.items[index] : NULL;
 }

@@ -262,6 +262,14 @@ unsigned pv_vm_in_flight(struct pv_vm *vm)
 	return count;
 }
 
+unsigned pv_vm_open_streams(struct pv_vm *vm)
+{
+	pv_loop_lock(vm->host->loop);
+	unsigned count = vm->open_streams;
+	pv_loop_unlock(vm->host->loop);
+	return count;
+}
+
 int pv_vm_agent(struct pv_vm *vm, const char *action, struct pv_agent **out, struct pv_err *err)
 {
 	int status = enter(vm, PV_VM_BOOTED, action, err);

@@ -93,6 +93,8 @@ uint64_t pv_vm_memory(const struct pv_vm *vm);
 unsigned pv_vm_cpus(const struct pv_vm *vm);
 /* Operations without final answer. */
 unsigned pv_vm_in_flight(struct pv_vm *vm);
+/* Streams of this VM that scripts hold open. */
+unsigned pv_vm_open_streams(struct pv_vm *vm);
 
 /* --- the guest --- */
 

@@ -119,6 +119,19 @@ int pv_vm_boot_prepare(struct pv_vm *vm, struct pv_err *err)
 	return status;
 }
 
+int pv_vm_boot_share(struct pv_vm *vm, const struct pv_kernel *kernel,
+    const struct pv_bytes *cmdline, const struct pv_initramfs *initramfs, struct pv_err *err)
+{
+	int status = pv_initramfs_share(&vm->initramfs, initramfs, err);
+	if (!status && cmdline->len &&
+	    (pv_bytes_append(&vm->cmdline, cmdline->data, cmdline->len) ||
+		!pv_bytes_text(&vm->cmdline)))
+		status = pv_err_nomem(err, "command line");
+	if (!status)
+		vm->kernel = kernel;
+	return status;
+}
+
 struct pv_machine_config pv_vm_boot_config(struct pv_vm *vm, struct pv_span *initrd)
 {
 	*initrd = (struct pv_span){.data = vm->initramfs.data, .len = vm->initramfs.len};

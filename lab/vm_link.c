@@ -4,14 +4,23 @@
  * straight from one to the other under the loop lock, without a socket in between: a request is in
  * the guest's receive queue when the sending call returns. One agent at a time; a second connection
  * is refused. A restored guest's connection is taken over as it is, without a new handshake.
+ *
+ * A guest that goes on as a copy gets entropy of its own before anything is asked of it. At a
+ * restore that waits in the device when the first instruction runs; an agent that connects anew
+ * gets it behind its handshake.
  */
 #include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
 
 #include "base/loop.h"
 #include "lab/host.h"
 #include "lab/vm_private.h"
 #include "virtio/stream_port.h"
 #include "virtio/vsock.h"
+
+/* As much as the kernel's generator holds. */
+#define ENTROPY_SIZE 32
 
 static size_t link_send(void *ctx, const void *data, size_t len)
 {
@@ -41,11 +50,23 @@ static const struct pv_agent_link_ops link_ops = {
     .close = link_close,
 };
 
+static void send_entropy(struct pv_vm *vm)
+{
+	uint8_t bytes[ENTROPY_SIZE];
+	if (!vm->entropy_due || getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+		return;
+	vm->entropy_due = false;
+	pv_agent_reseed(vm->agent, bytes, sizeof(bytes));
+	explicit_bzero(bytes, sizeof(bytes));
+}
+
 static void port_receive(void *ctx, const void *data, size_t len)
 {
 	struct pv_vm *vm = ctx;
 	bool was_ready = pv_agent_is_ready(vm->agent);
 	pv_agent_receive(vm->agent, data, len);
+	if (!was_ready && pv_agent_is_ready(vm->agent))
+		send_entropy(vm);
 	/* An agent that was lost (killed, restarted) and is back makes the guest usable again. */
 	if (!was_ready && pv_agent_is_ready(vm->agent) && vm->state == PV_VM_DEAD &&
 	    !vm->powered_off) {
@@ -112,12 +133,16 @@ bool pv_vm_link_adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
 {
 	struct pv_vm *vm = ctx;
 	(void)guest_port;
-	if (host_port != PV_AGENT_PORT || vm->conn ||
-	    !pv_agent_adopt(vm->agent, &link_ops, vm, vm->adopt_id))
+	if (host_port != PV_AGENT_PORT || vm->conn)
 		return false;
 	vm->conn = conn;
+	if (!pv_agent_adopt(vm->agent, &link_ops, vm, vm->adopt_id)) {
+		vm->conn = NULL;
+		return false;
+	}
 	*ops = &port_ops;
 	*port_ctx = vm;
+	send_entropy(vm);
 	return true;
 }
 

@@ -16,6 +16,7 @@
 
 struct pv_kernel;
 struct pv_stream_port_ops;
+struct pv_template;
 struct pv_vsock_conn;
 
 struct pv_vm {
@@ -33,7 +34,7 @@ struct pv_vm {
 	struct pv_machine *machine;
 	struct pv_agent *agent;
 	uint32_t cid;
-	uint64_t adopt_id; /* the agent's next number in the snapshot that is being restored */
+	uint64_t adopt_id;     /* the agent's next number in the snapshot that is being restored */
 	int64_t agent_wait_ns; /* how long the agent may take; set by boot and restore */
 	int64_t started_ns;
 	bool spawned; /* vm_spawned was told, vm_shutdown was not */
@@ -41,6 +42,8 @@ struct pv_vm {
 	/* [loop lock] */
 	enum pv_vm_state state;
 	struct pv_vsock_conn *conn;
+	bool entropy_due; /* the guest goes on as a copy and has the random numbers of others */
+	unsigned open_streams; /* held by scripts; a guest with some is not saved */
 	struct pv_console_log log;
 	char death[PV_ERR_TEXT_MAX]; /* why the guest died, or empty */
 	bool stopped;		     /* the machine of this boot runs no more */
@@ -60,6 +63,10 @@ bool pv_vm_link_adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
 /* Opens what vm->boot and the profile say that a guest starts from: kernel, command line,
  * initramfs. What was opened before a failure stays with the VM. */
 int pv_vm_boot_prepare(struct pv_vm *vm, struct pv_err *err);
+
+/* The same as another guest has, shared; what was made before a failure stays with the VM. */
+int pv_vm_boot_share(struct pv_vm *vm, const struct pv_kernel *kernel,
+    const struct pv_bytes *cmdline, const struct pv_initramfs *initramfs, struct pv_err *err);
 
 /* All that was prepared and vm->boot say about a machine, with the VM listening to its events.
  * `initrd` is what the result points to. */
@@ -82,6 +89,49 @@ int pv_vm_wait_agent(struct pv_vm *vm, const char *what, int64_t deadline_ns, st
 
 /* Sets the wrong-state error of spec 7.1 for `action`. Returns -EBADFD. [loop lock] */
 int pv_vm_wrong_state(struct pv_vm *vm, const char *action, struct pv_err *err);
+
+/* --- lab/vm_snapshot.c: the steps of saving and restoring, so that the guests of a lab can be
+ * saved at one moment and go on together. Sentences name the VM. --- */
+
+/* Waits until nothing is in flight, and lets the guest of a booted VM stand still; the state does
+ * not tell. On failure it runs as before. */
+int pv_vm_save_begin(struct pv_vm *vm, struct pv_err *err);
+/* A template of the guest that stands still, with our section. The caller gives it back. */
+int pv_vm_save_freeze(struct pv_vm *vm, struct pv_template **out, struct pv_err *err);
+/* The guest of a booted VM goes on. */
+int pv_vm_save_end(struct pv_vm *vm, struct pv_err *err);
+
+/* With vm->boot, what there is to boot from, and the agent's number set: builds a machine that
+ * stands still at the template, in the place of none. On failure there may be one. */
+int pv_vm_restore_machine(
+    struct pv_vm *vm, struct pv_template *template, bool clock_now, struct pv_err *err);
+/* The guest goes on, its VM is booted; told as spawned when it was not. `what` is for sentences.
+ * On failure it is dead. */
+int pv_vm_restore_go(struct pv_vm *vm, const char *what, struct pv_err *err);
+
+/* --- lab/vm_rewind.c --- */
+
+/* What a VM was at one moment, to go back to any number of times. */
+struct pv_vm_baseline;
+
+/*
+ * `template` is what pv_vm_save_freeze gave just now, for a booted or paused VM; NULL for others.
+ * Takes references of both. The caller destroys it. Returns 0 or -ENOMEM.
+ */
+int pv_vm_baseline_create(struct pv_vm_baseline **out, struct pv_vm *vm,
+    struct pv_template *template, struct pv_err *err);
+/* NULL is fine. */
+void pv_vm_baseline_destroy(struct pv_vm_baseline *baseline);
+struct pv_vm *pv_vm_baseline_vm(const struct pv_vm_baseline *baseline);
+
+/*
+ * Takes the VM back, whatever has become of it: in place when its machine is still there, by a new
+ * one when the guest died, was shut down, or was saved again since. What is in flight is given up.
+ * Its guest stands still afterwards. On failure the VM is dead.
+ */
+int pv_vm_baseline_return(struct pv_vm_baseline *baseline, struct pv_err *err);
+/* The guest goes on, if it did at the baseline. */
+int pv_vm_baseline_go(struct pv_vm_baseline *baseline, struct pv_err *err);
 
 /* Stops and frees the machine, tells vm_shutdown once, and leaves the VM in `state`. */
 void pv_vm_stop_machine(struct pv_vm *vm, enum pv_vm_state state);

@@ -26,7 +26,8 @@
 #include "lab/vm_private.h"
 #include "vmm/template.h"
 
-#define OWNER_VERSION 1
+/* Changes with the protocol of the agent, too: the one that is saved speaks that of its time. */
+#define OWNER_VERSION 2
 #define PROFILE_MAX   256
 #define CID_MIN	      3
 
@@ -108,10 +109,10 @@ static int refuse(struct pv_vm *vm, struct pv_err *err)
 		    "guest answers",
 		    vm->name);
 	return pv_err_set(err, PV_ERR_STATE, EBUSY,
-	    "vm:snapshot() failed for `%s`: 0 open file handle(s), 0 open stream(s)\n"
+	    "vm:snapshot() failed for `%s`: 0 open file handle(s), %u open stream(s)\n"
 	    "%u operation(s) in flight\n"
 	    "let operations end and close streams before the snapshot",
-	    vm->name, calls);
+	    vm->name, vm->open_streams, calls);
 }
 
 /* [locked] Returns 0 with the client quiescent. */
@@ -135,13 +136,25 @@ static int wait_quiescent(struct pv_vm *vm, struct pv_err *err)
 	if (vm->host->interrupt)
 		return pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: snapshot: %s", vm->name,
 		    vm->host->interrupt);
-	return pv_agent_is_quiescent(vm->agent) ? 0 : refuse(vm, err);
+	return pv_agent_is_quiescent(vm->agent) && !vm->open_streams ? 0 : refuse(vm, err);
 }
 
-/* The machine is paused. */
-static int freeze(struct pv_vm *vm, struct pv_template **out, struct pv_err *err)
+int pv_vm_save_begin(struct pv_vm *vm, struct pv_err *err)
+{
+	pv_loop_lock(vm->host->loop);
+	int status = wait_quiescent(vm, err);
+	bool runs = vm->state == PV_VM_BOOTED;
+	pv_loop_unlock(vm->host->loop);
+	if (status || !runs)
+		return status;
+	status = pv_machine_pause(vm->machine, err);
+	return status ? pv_err_prefix(err, "vm `%s`: cannot snapshot", vm->name) : 0;
+}
+
+int pv_vm_save_freeze(struct pv_vm *vm, struct pv_template **out, struct pv_err *err)
 {
 	struct owner owner = {.cid = vm->cid};
+	*out = NULL;
 	snprintf(owner.profile, sizeof(owner.profile), "%s", vm->profile->name);
 	pv_loop_lock(vm->host->loop);
 	/* The guest may have said something, or died, before it stood still. */
@@ -152,21 +165,30 @@ static int freeze(struct pv_vm *vm, struct pv_template **out, struct pv_err *err
 		status = pv_machine_freeze(vm->machine, out, err);
 	if (!status)
 		status = attach_owner(*out, &owner, err);
-	if (status && *out) {
-		pv_template_unref(*out);
-		*out = NULL;
-	}
-	return status;
+	if (!status)
+		return 0;
+	pv_template_unref(*out);
+	*out = NULL;
+	return pv_err_prefix(err, "vm `%s`: cannot snapshot", vm->name);
 }
 
-static int freeze_running(struct pv_vm *vm, struct pv_template **out, struct pv_err *err)
+int pv_vm_save_end(struct pv_vm *vm, struct pv_err *err)
+{
+	pv_loop_lock(vm->host->loop);
+	bool runs = vm->state == PV_VM_BOOTED;
+	pv_loop_unlock(vm->host->loop);
+	int status = runs ? pv_machine_resume(vm->machine, err) : 0;
+	return status ? pv_err_prefix(err, "vm `%s`: cannot go on after a snapshot", vm->name) : 0;
+}
+
+static int save(struct pv_vm *vm, struct pv_template **out, struct pv_err *err)
 {
 	struct pv_err later = PV_ERR_INIT;
-	int status = pv_machine_pause(vm->machine, err);
+	int status = pv_vm_save_begin(vm, err);
 	if (status)
 		return status;
-	status = freeze(vm, out, err);
-	int resumed = pv_machine_resume(vm->machine, &later);
+	status = pv_vm_save_freeze(vm, out, err);
+	int resumed = pv_vm_save_end(vm, &later);
 	if (status || !resumed)
 		return status;
 	pv_template_unref(*out);
@@ -179,16 +201,11 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *path, struct pv_snapshot **out,
 {
 	struct pv_template *template = NULL;
 	*out = NULL;
-	pv_loop_lock(vm->host->loop);
-	int status = wait_quiescent(vm, err);
-	bool runs = vm->state == PV_VM_BOOTED;
-	pv_loop_unlock(vm->host->loop);
+	int status = save(vm, &template, err);
 	if (status)
 		return status;
-	status = runs ? freeze_running(vm, &template, err) : freeze(vm, &template, err);
-	if (!status)
-		status = path ? pv_snapshot_create_file(out, template, path, err)
-			      : pv_snapshot_create_memory(out, template, err);
+	status = path ? pv_snapshot_create_file(out, template, path, err)
+		      : pv_snapshot_create_memory(out, template, err);
 	pv_template_unref(template);
 	return status ? pv_err_prefix(err, "vm `%s`: cannot snapshot", vm->name) : 0;
 }
@@ -199,16 +216,9 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *path, struct pv_snapshot **out,
 static void prepare(struct pv_vm *vm, const struct pv_vm *parent)
 {
 	struct pv_err ignored = PV_ERR_INIT;
-	int status;
-	if (parent) {
-		status = pv_initramfs_share(&vm->initramfs, &parent->initramfs, &ignored);
-		if (!status && parent->cmdline.len)
-			status = pv_bytes_append(
-			    &vm->cmdline, parent->cmdline.data, parent->cmdline.len);
-		vm->kernel = pv_bytes_text(&vm->cmdline) ? parent->kernel : NULL;
-	} else {
-		status = pv_vm_boot_prepare(vm, &ignored);
-	}
+	int status = parent ? pv_vm_boot_share(vm, parent->kernel, &parent->cmdline,
+				  &parent->initramfs, &ignored)
+			    : pv_vm_boot_prepare(vm, &ignored);
 	if (status)
 		vm->kernel = NULL;
 }
@@ -229,8 +239,48 @@ static int build(struct pv_vm *vm, struct pv_template *template, bool clock_now,
 	    .adopt_ctx = vm,
 	    .clock_now = clock_now,
 	};
+	vm->stopped = vm->powered_off = false;
+	vm->death[0] = '\0';
+	vm->entropy_due = !pv_template_is_seeded(template);
 	status = pv_machine_restore(&vm->machine, kvm, vm->host->loop, template, &restore, err);
 	pv_initramfs_cool(&vm->initramfs);
+	return status;
+}
+
+int pv_vm_restore_machine(
+    struct pv_vm *vm, struct pv_template *template, bool clock_now, struct pv_err *err)
+{
+	int status = build(vm, template, clock_now, err);
+	if (status)
+		return status;
+	pv_loop_lock(vm->host->loop);
+	pv_console_log_mark_boot(&vm->log);
+	status = pv_vm_link_listen(vm);
+	pv_loop_unlock(vm->host->loop);
+	return status ? pv_err_system(err, -status, "cannot listen for the agent") : 0;
+}
+
+int pv_vm_restore_go(struct pv_vm *vm, const char *what, struct pv_err *err)
+{
+	struct pv_loop *loop = vm->host->loop;
+	pv_loop_lock(loop);
+	vm->state = PV_VM_BOOTED;
+	pv_loop_unlock(loop);
+	if (!vm->spawned)
+		vm->started_ns = pv_clock_now();
+	int status = pv_machine_resume(vm->machine, err);
+	if (status) {
+		pv_err_prefix(err, "vm `%s`: cannot %s", vm->name, what);
+	} else {
+		/* Ready already, but for a connection that was not adopted. */
+		pv_loop_lock(loop);
+		status = pv_vm_wait_agent(vm, what, pv_clock_deadline(vm->agent_wait_ns), err);
+		pv_loop_unlock(loop);
+	}
+	if (status)
+		pv_vm_stop_machine(vm, PV_VM_DEAD);
+	else if (!vm->spawned)
+		pv_vm_tell_spawned(vm);
 	return status;
 }
 
@@ -250,43 +300,7 @@ static int take_over(struct pv_vm *vm, const struct pv_template *template,
 	vm->agent_wait_ns = pv_vm_agent_timeout(vm);
 	vm->cid = owner->cid;
 	vm->adopt_id = owner->next_id;
-	vm->stopped = vm->powered_off = false;
-	vm->death[0] = '\0';
 	return 0;
-}
-
-static int listen_for_agent(struct pv_vm *vm, struct pv_err *err)
-{
-	pv_loop_lock(vm->host->loop);
-	pv_console_log_mark_boot(&vm->log);
-	int status = pv_vm_link_listen(vm);
-	pv_loop_unlock(vm->host->loop);
-	return status ? pv_err_system(err, -status, "cannot listen for the agent") : 0;
-}
-
-/* The guest goes on. */
-static int set_off(struct pv_vm *vm, struct pv_err *err)
-{
-	struct pv_loop *loop = vm->host->loop;
-	pv_loop_lock(loop);
-	vm->state = PV_VM_BOOTED;
-	pv_loop_unlock(loop);
-	vm->started_ns = pv_clock_now();
-	int status = pv_machine_resume(vm->machine, err);
-	if (status) {
-		pv_err_prefix(err, "vm `%s`: cannot restore", vm->name);
-	} else {
-		/* Ready already, but for a connection that was not adopted. */
-		pv_loop_lock(loop);
-		status =
-		    pv_vm_wait_agent(vm, "restore", pv_clock_deadline(vm->agent_wait_ns), err);
-		pv_loop_unlock(loop);
-	}
-	if (status)
-		pv_vm_stop_machine(vm, PV_VM_DEAD);
-	else
-		pv_vm_tell_spawned(vm);
-	return status;
 }
 
 static int restore(struct pv_vm *vm, const struct pv_vm *parent, struct pv_template *template,
@@ -301,12 +315,10 @@ static int restore(struct pv_vm *vm, const struct pv_vm *parent, struct pv_templ
 		status = take_over(vm, template, &owner, err);
 	if (!status) {
 		prepare(vm, parent);
-		status = build(vm, template, clock_now, err);
+		status = pv_vm_restore_machine(vm, template, clock_now, err);
 	}
 	if (!status)
-		status = listen_for_agent(vm, err);
-	if (!status)
-		return set_off(vm, err);
+		return pv_vm_restore_go(vm, "restore", err);
 	/* Nothing ran yet: the VM is as before. */
 	pv_vm_stop_machine(vm, before);
 	vm->profile = profile;

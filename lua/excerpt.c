@@ -32,10 +32,11 @@ static int write_vm(struct pv_vm *vm, struct pv_bytes *out)
 	return status;
 }
 
+/* All VMs of a scope, those in sub-labs too. */
 static int write_lab(const struct pv_lab *lab, struct pv_bytes *out)
 {
-	for (size_t i = 0; lab != NULL && i < pv_lab_vm_count(lab); i++) {
-		int status = write_vm(pv_lab_vm_at(lab, i), out);
+	for (size_t i = 0; lab != NULL && i < pv_lab_made_count(lab); i++) {
+		int status = write_vm(pv_lab_made_at(lab, i), out);
 		if (status < 0)
 			return status;
 	}

@@ -120,7 +120,7 @@ void pv_lua_state_set_scope(lua_State *L)
 	/* Raw: a script may have given the global table a metatable. */
 	lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
 	lua_pushliteral(L, "provium");
-	pv_lua_lab_push(L);
+	pv_lua_lab_push_scope(L);
 	lua_rawset(L, -3);
 	lua_pop(L, 1);
 }

@@ -27,7 +27,12 @@ struct handle {
 
 struct pv_vm *pv_lua_vm_check(lua_State *L, const char *function)
 {
-	struct handle *handle = pv_lua_argument_self(L, 1, PV_LUA_VM_TYPE, function);
+	return pv_lua_vm_check_at(L, 1, function);
+}
+
+struct pv_vm *pv_lua_vm_check_at(lua_State *L, int index, const char *function)
+{
+	struct handle *handle = pv_lua_argument_self(L, index, PV_LUA_VM_TYPE, function);
 	if (handle->vm == NULL)
 		luaL_error(L, "%s: this handle is released, the file is over", function);
 	return handle->vm;

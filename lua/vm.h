@@ -17,5 +17,7 @@ void pv_lua_vm_push(lua_State *L, struct pv_vm *vm);
 
 /* The VM of the handle at argument 1; raises when that is something else. */
 struct pv_vm *pv_lua_vm_check(lua_State *L, const char *function);
+/* The same for an argument at `index`. */
+struct pv_vm *pv_lua_vm_check_at(lua_State *L, int index, const char *function);
 
 #endif

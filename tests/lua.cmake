@@ -4,7 +4,12 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/tests/unit/lua_rig.c
 	${CMAKE_SOURCE_DIR}/lab/config.c
 	${CMAKE_SOURCE_DIR}/lab/config_profile.c
+	${CMAKE_SOURCE_DIR}/lab/barrier.c
 	${CMAKE_SOURCE_DIR}/lab/lab.c
+	${CMAKE_SOURCE_DIR}/lab/lab_batch.c
+	${CMAKE_SOURCE_DIR}/lab/lab_fork.c
+	${CMAKE_SOURCE_DIR}/lab/lab_members.c
+	${CMAKE_SOURCE_DIR}/lab/lab_tree.c
 	${CMAKE_SOURCE_DIR}/lab/options.c
 	${CMAKE_SOURCE_DIR}/lab/toml.c
 	${CMAKE_SOURCE_DIR}/lab/toml_scan.c
@@ -12,6 +17,6 @@ add_library(pv_lua_rig STATIC
 target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
 	PRIVATE pv_sanitize)
 
-foreach(name reference testcase context meta interrupt wait lab options command guest snapshot console json state)
+foreach(name reference testcase context meta interrupt wait lab lab_batch lab_members options command guest snapshot console json state)
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()

@@ -236,7 +236,7 @@ int pv_acpi_write(const struct pv_gmem *mem, const struct pv_acpi_config *config
 	int status = tables.status;
 	if (status)
 		pv_err_nomem(err, "ACPI tables");
-	else if (tables.out.len > PV_LAYOUT_ACPI_END - PV_LAYOUT_ACPI - TABLE_ALIGN)
+	else if (tables.out.len > PV_LAYOUT_GENERATION - PV_LAYOUT_ACPI - TABLE_ALIGN)
 		status = pv_err_set(err, PV_ERR_LIMIT, ENOSPC,
 		    "the ACPI tables of %u vCPUs need %zu bytes, more than there is room for",
 		    config->cpus, tables.out.len);

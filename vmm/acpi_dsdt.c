@@ -1,8 +1,8 @@
 /*
  * The body of the DSDT. What it describes is fixed by vmm/layout.h except for the number of
- * processors. No methods: everything that a guest does with hardware goes through fixed registers,
- * so the namespace is data only, which every interpreter understands. Hot-plug will add the first
- * methods (\_GPE and _EJ0).
+ * processors. Everything that a guest does with hardware goes through fixed registers, so the
+ * namespace is data, which every interpreter understands. The one method passes an event on to the
+ * device that it is about; hot-plug will add more (\_GPE and _EJ0).
  */
 #include "vmm/acpi_dsdt.h"
 
@@ -11,6 +11,9 @@
 #include "vmm/acpi.h"
 #include "vmm/aml.h"
 #include "vmm/layout.h"
+
+/* What a device tells its driver in a word of its own (5.6.6, device-specific values). */
+#define NOTIFY_CHANGED 0x80
 
 /* \_Sx: what to write to SLP_TYP of PM1a and PM1b (7.4.2). */
 static void sleep_state(struct pv_aml *aml, const char *name, uint8_t type)
@@ -90,6 +93,39 @@ static void processor(struct pv_aml *aml, unsigned index)
 	pv_aml_end(aml, device);
 }
 
+/*
+ * Where the generation id is, as a package of the lower and the upper half of its address, and the
+ * event that says that it has changed ("Virtual Machine Generation ID"). The hardware id has to be
+ * a vendor's own; drivers look for the compatible one.
+ */
+static void generation(struct pv_aml *aml)
+{
+	size_t device = pv_aml_device(aml, "VGEN");
+	pv_aml_name(aml, "_HID");
+	pv_aml_string(aml, "PRVM0001");
+	pv_aml_name(aml, "_CID");
+	pv_aml_string(aml, "VM_Gen_Counter");
+	pv_aml_name(aml, "_DDN");
+	pv_aml_string(aml, "VM_Gen_Counter");
+	pv_aml_name(aml, "ADDR");
+	size_t address = pv_aml_package(aml, 2);
+	pv_aml_integer(aml, PV_LAYOUT_GENERATION);
+	pv_aml_integer(aml, 0);
+	pv_aml_end(aml, address);
+	pv_aml_end(aml, device);
+}
+
+static void events(struct pv_aml *aml)
+{
+	char name[8];
+	size_t scope = pv_aml_scope(aml, "_GPE");
+	snprintf(name, sizeof(name), "_E%02X", PV_LAYOUT_GPE_GENERATION);
+	size_t method = pv_aml_method(aml, name);
+	pv_aml_notify(aml, "_SB_", "VGEN", NOTIFY_CHANGED);
+	pv_aml_end(aml, method);
+	pv_aml_end(aml, scope);
+}
+
 void pv_acpi_dsdt(struct pv_aml *aml, const struct pv_acpi_config *config)
 {
 	sleep_state(aml, "_S3_", PV_LAYOUT_SLEEP_S3);
@@ -100,5 +136,7 @@ void pv_acpi_dsdt(struct pv_aml *aml, const struct pv_acpi_config *config)
 	host_bridge(aml);
 	isa_device(aml, "COM1", "PNP0501", PV_LAYOUT_PIO_SERIAL, 8, PV_LAYOUT_GSI_SERIAL);
 	isa_device(aml, "RTC_", "PNP0B00", PV_LAYOUT_PIO_RTC, 2, PV_LAYOUT_GSI_RTC);
+	generation(aml);
 	pv_aml_end(aml, bus);
+	events(aml);
 }

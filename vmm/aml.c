@@ -20,7 +20,11 @@
 #define AML_SCOPE      0x10
 #define AML_BUFFER     0x11
 #define AML_PACKAGE    0x12
+#define AML_METHOD     0x14
+#define AML_DUAL_NAME  0x2e
 #define AML_EXT	       0x5b
+#define AML_ROOT       0x5c
+#define AML_NOTIFY     0x86
 #define AML_EXT_DEVICE 0x82
 
 #define LENGTH_BYTES 3
@@ -82,6 +86,15 @@ size_t pv_aml_device(struct pv_aml *aml, const char *name)
 	return begun;
 }
 
+size_t pv_aml_method(struct pv_aml *aml, const char *name)
+{
+	put_byte(aml, AML_METHOD);
+	size_t begun = begin_length(aml);
+	put(aml, name, strlen(name));
+	put_byte(aml, 0); /* not serialized */
+	return begun;
+}
+
 size_t pv_aml_package(struct pv_aml *aml, uint8_t count)
 {
 	put_byte(aml, AML_PACKAGE);
@@ -131,6 +144,16 @@ void pv_aml_string(struct pv_aml *aml, const char *text)
 {
 	put_byte(aml, AML_STRING);
 	put(aml, text, strlen(text) + 1);
+}
+
+void pv_aml_notify(struct pv_aml *aml, const char *scope, const char *device, uint8_t value)
+{
+	put_byte(aml, AML_NOTIFY);
+	put_byte(aml, AML_ROOT);
+	put_byte(aml, AML_DUAL_NAME);
+	put(aml, scope, 4);
+	put(aml, device, 4);
+	pv_aml_integer(aml, value);
 }
 
 static uint32_t hex_digit(char c)

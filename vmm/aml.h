@@ -20,6 +20,8 @@ struct pv_aml {
 /* Begins an object with a package length; the result is given to pv_aml_end. */
 size_t pv_aml_scope(struct pv_aml *aml, const char *name);
 size_t pv_aml_device(struct pv_aml *aml, const char *name);
+/* A method without arguments; statements follow. */
+size_t pv_aml_method(struct pv_aml *aml, const char *name);
 /* `count` elements follow. */
 size_t pv_aml_package(struct pv_aml *aml, uint8_t count);
 /* A resource template for a _CRS; its end puts the end tag and the sizes. */
@@ -34,6 +36,9 @@ void pv_aml_integer(struct pv_aml *aml, uint64_t value);
 void pv_aml_string(struct pv_aml *aml, const char *text);
 /* EisaId("PNP0A03") */
 void pv_aml_eisa_id(struct pv_aml *aml, const char *id);
+
+/* Notify(\scope.device, value), as a statement. */
+void pv_aml_notify(struct pv_aml *aml, const char *scope, const char *device, uint8_t value);
 
 /* --- resource descriptors (6.4) --- */
 void pv_aml_io(struct pv_aml *aml, uint16_t base, uint8_t len);

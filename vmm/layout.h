@@ -21,6 +21,7 @@
 #define PV_LAYOUT_CMDLINE_MAX 4096u /* with the NUL; more than x86 Linux takes (2048) never helps */
 #define PV_LAYOUT_EBDA	      0x9fc00u
 #define PV_LAYOUT_ACPI	      0xe0000u /* RSDP first */
+#define PV_LAYOUT_GENERATION  0xff000u /* page of the generation id; the ACPI tables end below */
 #define PV_LAYOUT_ACPI_END    0x100000u
 #define PV_LAYOUT_KERNEL_MIN  0x100000u
 
@@ -49,6 +50,9 @@
 #define PV_LAYOUT_PM_GPE0    0x20u /* 4 bytes: 2 status, 2 enable */
 #define PV_LAYOUT_PM_RESET   0x40u
 #define PV_LAYOUT_RESET_VALUE 0x01u
+
+/* General-purpose events; the names of their methods in \_GPE end in these numbers. */
+#define PV_LAYOUT_GPE_GENERATION 5u
 
 /* Sleep types (SLP_TYP of PM1 control, and \_Sx packages). */
 #define PV_LAYOUT_SLEEP_S3 1u

@@ -119,6 +119,7 @@ static int copy_config(
 	machine->vsock_cid = config->vsock_cid;
 	machine->has_rng_seed = config->rng_seed != NULL;
 	machine->rng_seed = config->rng_seed ? *config->rng_seed : 0;
+	pv_generation_make(machine->generation, config->rng_seed);
 	machine->has_initial_time = config->initial_time_ns != NULL;
 	machine->initial_time_ns =
 	    config->initial_time_ns ? *config->initial_time_ns : pv_clock_wall();

@@ -67,6 +67,9 @@ static int load_kernel(struct pv_machine *machine, struct pv_err *err)
 	int code = pv_acpi_write(&machine->ram.mem, &acpi, &boot.rsdp, err);
 	if (code < 0)
 		return code;
+	code = pv_generation_place(&machine->ram.mem, machine->generation);
+	if (code < 0)
+		return pv_err_system(err, -code, "the generation id has no place in guest memory");
 	return pv_boot_write(&machine->ram.mem, &boot, &machine->entry, err);
 }
 

@@ -168,8 +168,16 @@ void pv_machine_devices_wake(struct pv_machine *machine)
 	pv_rtc_rearm(&machine->rtc);
 }
 
+/* Copies that are to be the same stay of one generation (vmm/generation.c). */
+static void tell_generation(struct pv_machine *machine)
+{
+	if (!machine->has_rng_seed && pv_generation_renew(&machine->ram.mem, machine->generation))
+		pv_pm_raise_gpe(&machine->pm, PV_LAYOUT_GPE_GENERATION);
+}
+
 void pv_machine_devices_resume(struct pv_machine *machine)
 {
+	tell_generation(machine);
 	pv_virtio_resume(&machine->rng.virtio);
 	pv_virtio_resume(&machine->console.virtio);
 	pv_virtio_resume(pv_vsock_virtio(machine->vsock));

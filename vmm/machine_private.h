@@ -13,6 +13,7 @@
 #include "virtio/pci.h"
 #include "virtio/rng.h"
 #include "vmm/boot.h"
+#include "vmm/generation.h"
 #include "vmm/gsi.h"
 #include "vmm/guest_clock.h"
 #include "vmm/i8042.h"
@@ -81,6 +82,7 @@ struct pv_machine {
 	uint64_t vsock_cid;
 	bool has_rng_seed;
 	uint64_t rng_seed;
+	uint8_t generation[PV_GENERATION_SIZE]; /* changes with a rewind, under the loop lock */
 	bool has_initial_time;
 	int64_t initial_time_ns;
 	bool no_devices;

@@ -149,6 +149,11 @@ int pv_machine_restore(struct pv_machine **out, struct pv_kvm *kvm, struct pv_lo
 
 /* --- rewind --- */
 
+const struct pv_template *pv_machine_template(const struct pv_machine *machine)
+{
+	return machine->template;
+}
+
 void pv_machine_set_adopt(struct pv_machine *machine, pv_machine_adopt *adopt, void *adopt_ctx)
 {
 	machine->adopt = adopt;
@@ -175,8 +180,11 @@ static int take_back(struct pv_machine *machine, struct pv_err *err)
 	if (code == 0)
 		code = pv_machine_state_load(machine, machine->template, err);
 	pv_machine_let_go_bells(machine);
-	if (code == 0)
+	if (code == 0) {
+		if (!machine->has_rng_seed)
+			pv_generation_make(machine->generation, NULL);
 		return 0;
+	}
 	explain(machine->template, err);
 	pv_machine_wish_stop(machine, PV_MACHINE_STOP_CRASHED, err->text);
 	pv_machine_settle(machine);

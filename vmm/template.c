@@ -49,6 +49,11 @@ unsigned pv_template_cpus(const struct pv_template *template)
 	return template->cpus;
 }
 
+bool pv_template_is_seeded(const struct pv_template *template)
+{
+	return template->has_rng_seed;
+}
+
 int pv_template_set_owner(
     struct pv_template *template, const void *data, size_t len, struct pv_err *err)
 {

@@ -34,6 +34,8 @@ void pv_template_unref(struct pv_template *template);
 /* What the guest has: bytes of RAM, vCPUs. */
 uint64_t pv_template_memory(const struct pv_template *template);
 unsigned pv_template_cpus(const struct pv_template *template);
+/* It was given a seed, so all that go on from it draw the same random numbers. */
+bool pv_template_is_seeded(const struct pv_template *template);
 
 /*
  * Bytes of the owner's (names, counters of its own connections), which go with the template into
@@ -77,6 +79,10 @@ struct pv_machine_restore {
  */
 int pv_machine_restore(struct pv_machine **out, struct pv_kvm *kvm, struct pv_loop *loop,
     struct pv_template *template, const struct pv_machine_restore *options, struct pv_err *err);
+
+/* What a rewind leads to, or NULL. Borrowed: valid until the machine is frozen again or destroyed.
+ * On the thread that does these. */
+const struct pv_template *pv_machine_template(const struct pv_machine *machine);
 
 /* Who takes over connections at a rewind from now on. [locked] */
 void pv_machine_set_adopt(struct pv_machine *machine, pv_machine_adopt *adopt, void *adopt_ctx);

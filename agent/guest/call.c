@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "agent/guest/entropy.h"
 #include "base/err.h"
 
 static const char *const capabilities[] = {"exec", "files"};
@@ -173,6 +174,11 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request)
 		tell(known, request);
 		return 0;
 	}
+	if (request->op == PV_REQUEST_RESEED) {
+		pv_root_follow(&calls->root);
+		pv_entropy_add(request->entropy);
+		return 0;
+	}
 	if (known)
 		return -EBADMSG; /* answers could not be told apart */
 	if (calls->count >= PV_PROTOCOL_CALLS_MAX)
@@ -195,6 +201,8 @@ static int take_frame(void *ctx, struct pv_span payload)
 		status = dispatch(calls, &request);
 	else if (status == -EINVAL && request.op == PV_REQUEST_CHUNK)
 		status = -EBADMSG; /* a call without this piece of its data must not go on */
+	else if (status == -EINVAL && request.op == PV_REQUEST_RESEED)
+		status = -EBADMSG; /* it has no answer */
 	else if (status == -EINVAL)
 		status = refuse(calls, request.id, PV_REPLY_BAD_REQUEST, err.text);
 	else if (status == -ENOSYS)

@@ -28,6 +28,7 @@
 #define ID_MAX (UINT64_C(1) << 62)
 
 _Static_assert(PV_AGENT_PORT == PV_PROTOCOL_PORT, "one port, two headers");
+_Static_assert(PV_AGENT_ENTROPY_MAX == PV_PROTOCOL_ENTROPY_MAX, "one limit, two headers");
 
 int pv_agent_create(struct pv_agent **out, struct pv_loop *loop, struct pv_err *err)
 {
@@ -132,6 +133,22 @@ bool pv_agent_adopt(
 	agent->refused = false;
 	pv_loop_wake(agent->loop);
 	return true;
+}
+
+void pv_agent_reseed(struct pv_agent *agent, const void *data, size_t len)
+{
+	struct pv_err ignored = PV_ERR_INIT;
+	struct pv_request request = {
+	    .id = agent->last_id + 1,
+	    .op = PV_REQUEST_RESEED,
+	    .entropy = {.data = data, .len = len},
+	};
+	if (!agent->ready || len > PV_PROTOCOL_ENTROPY_MAX)
+		return;
+	if (pv_request_encode(&request, &agent->out, &ignored) < 0)
+		return;
+	agent->last_id++;
+	pv_agent_flush(agent);
 }
 
 bool pv_agent_is_ready(const struct pv_agent *agent)

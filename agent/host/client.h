@@ -44,6 +44,13 @@ bool pv_agent_attach(struct pv_agent *agent, const struct pv_agent_link_ops *ops
  * up, and for a number that no client would give.
  */
 bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx, uint64_t next_id);
+/*
+ * [locked] Gives the guest's kernel `len` bytes of entropy, ahead of every later call: a program that is
+ * run next gets no random numbers that would have come without them. Nothing is waited for and there is
+ * no answer; without a link, or memory, nothing happens. May be called as soon as a link is adopted.
+ */
+#define PV_AGENT_ENTROPY_MAX 256u
+void pv_agent_reseed(struct pv_agent *agent, const void *data, size_t len);
 /* [locked] Bytes came, room came, the stream ended. */
 void pv_agent_receive(struct pv_agent *agent, const void *data, size_t len);
 void pv_agent_writable(struct pv_agent *agent);

@@ -12,11 +12,14 @@
  * in `chunk` requests of the same number; `finish` ends it. The host may have PV_PROTOCOL_WINDOW
  * bytes of one call on the way; the agent's `credit` frames raise that as it digests them, so that
  * a program that does not read its input blocks nobody else and costs bounded memory.
+ *
+ * `reseed` has a number of its own and no answer: it is sent ahead of the first call to a guest
+ * that goes on from a snapshot, and the agent digests it before it looks at the next frame.
  */
 #ifndef PV_AGENT_PROTO_PROTOCOL_H
 #define PV_AGENT_PROTO_PROTOCOL_H
 
-#define PV_PROTOCOL_VERSION 1
+#define PV_PROTOCOL_VERSION 2
 #define PV_PROTOCOL_PORT    1234
 
 /* Longest frame that either end accepts. */
@@ -26,6 +29,8 @@
 #define PV_PROTOCOL_CHUNK_MAX (256u << 10)
 /* Bytes towards the guest that one call may have on the way without new credit. */
 #define PV_PROTOCOL_WINDOW (512u << 10)
+/* Bytes of entropy in one `reseed`. */
+#define PV_PROTOCOL_ENTROPY_MAX 256u
 /* Calls under way at once, and strings of an argument or environment list. */
 #define PV_PROTOCOL_CALLS_MAX	4096u
 #define PV_PROTOCOL_STRINGS_MAX (1u << 18)

@@ -22,6 +22,7 @@ static const char *const op_names[PV_REQUEST_OP_COUNT] = {
     [PV_REQUEST_READ_FILE] = "read_file",
     [PV_REQUEST_WRITE_FILE] = "write_file",
     [PV_REQUEST_STAT] = "stat",
+    [PV_REQUEST_RESEED] = "reseed",
     [PV_REQUEST_CHUNK] = "chunk",
     [PV_REQUEST_FINISH] = "finish",
     [PV_REQUEST_CANCEL] = "cancel",
@@ -93,6 +94,10 @@ static void put_arguments(struct pv_pack *pack, const struct pv_request *request
 		pv_pack_str(pack, "follow");
 		pv_pack_bool(pack, request->file.follow);
 		break;
+	case PV_REQUEST_RESEED:
+		pv_pack_str(pack, "data");
+		pv_pack_bin(pack, request->entropy.data, request->entropy.len);
+		break;
 	case PV_REQUEST_CHUNK:
 		pv_pack_str(pack, "data");
 		pv_pack_bin(pack, request->chunk.data, request->chunk.len);
@@ -109,6 +114,7 @@ static uint32_t argument_count(enum pv_request_op op)
 	case PV_REQUEST_READ_FILE: return 1;
 	case PV_REQUEST_WRITE_FILE: return 4;
 	case PV_REQUEST_STAT: return 2;
+	case PV_REQUEST_RESEED: return 1;
 	case PV_REQUEST_CHUNK: return 1;
 	default: return 0;
 	}
@@ -182,10 +188,10 @@ static bool is_list(const struct pv_val *val)
 	return pv_val_type(val) == PV_VAL_ARRAY && pv_val_count(val) <= PV_PROTOCOL_STRINGS_MAX;
 }
 
-static bool get_data(const struct pv_val *map, struct pv_span *out)
+static bool get_data(const struct pv_val *map, size_t limit, struct pv_span *out)
 {
 	const struct pv_val *data = pv_val_get(map, "data");
-	return pv_val_bytes(data, &out->data, &out->len) && out->len <= PV_PROTOCOL_CHUNK_MAX;
+	return pv_val_bytes(data, &out->data, &out->len) && out->len <= limit;
 }
 
 static int wrong(struct pv_err *err, const struct pv_request *request, const char *what)
@@ -241,7 +247,7 @@ static int get_exec(struct pv_request *request, const struct pv_val *map, struct
 	if (!pv_val_bool(pv_val_get(map, "env_clear"), &exec->env_clear) ||
 	    !pv_val_bool(pv_val_get(map, "more"), &exec->more))
 		return wrong(err, request, "`env_clear` and `more` must be booleans");
-	if (!get_data(map, &exec->data))
+	if (!get_data(map, PV_PROTOCOL_CHUNK_MAX, &exec->data))
 		return wrong(err, request, "`data` must be bytes, and not too many");
 	return 0;
 }
@@ -267,7 +273,8 @@ static int get_file(struct pv_request *request, const struct pv_val *map, struct
 	if (!pv_val_uint(pv_val_get(map, "mode"), &mode) || mode > 07777)
 		return wrong(err, request, "`mode` must be permission bits");
 	file->mode = (uint32_t)mode;
-	if (!get_data(map, &file->data) || !pv_val_bool(pv_val_get(map, "more"), &file->more))
+	if (!get_data(map, PV_PROTOCOL_CHUNK_MAX, &file->data) ||
+	    !pv_val_bool(pv_val_get(map, "more"), &file->more))
 		return wrong(err, request, "`data` must be bytes, not too many, `more` a boolean");
 	return 0;
 }
@@ -283,8 +290,12 @@ static int get_arguments(struct pv_request *request, const struct pv_val *map, s
 	case PV_REQUEST_READ_FILE:
 	case PV_REQUEST_WRITE_FILE:
 	case PV_REQUEST_STAT: return get_file(request, map, err);
+	case PV_REQUEST_RESEED:
+		if (!get_data(map, PV_PROTOCOL_ENTROPY_MAX, &request->entropy))
+			return wrong(err, request, "`data` must be bytes, and not too many");
+		return 0;
 	case PV_REQUEST_CHUNK:
-		if (!get_data(map, &request->chunk))
+		if (!get_data(map, PV_PROTOCOL_CHUNK_MAX, &request->chunk))
 			return wrong(err, request, "`data` must be bytes, and not too many");
 		return 0;
 	default: return 0;

@@ -313,6 +313,25 @@ static void stat_tells_what_an_entry_is(void **state)
 	assert_string_equal(pv_agent_entry_name(info.type), "char_device");
 }
 
+/* What the kernel makes of it is shown by guests (tests/guest/identity.test.lua). */
+static void entropy_is_digested_without_an_answer(void **state)
+{
+	struct agent_rig *rig = *state;
+	uint8_t entropy[PV_AGENT_ENTROPY_MAX] = {0};
+	pv_loop_lock(rig->loop);
+	pv_agent_reseed(rig->agent, entropy, sizeof(entropy));
+	pv_agent_reseed(rig->agent, entropy, 1);
+	pv_agent_reseed(rig->agent, entropy, 0);
+	assert_int_equal(pv_agent_in_flight(rig->agent), 0);
+	pv_loop_unlock(rig->loop);
+	/* An answer to what had none would cost the link. */
+	for (int i = 0; i < 3; i++) {
+		struct pv_agent_exec_result result = agent_rig_shell(rig, "echo here");
+		agent_rig_assert_text(&result.out, "here\n");
+		agent_rig_free(&result);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, agent_rig_setup, agent_rig_teardown)
 
 int main(void)
@@ -339,6 +358,7 @@ int main(void)
 	    TEST(files_of_proc_are_read_whole),
 	    TEST(file_errors_name_operation_path_and_reason),
 	    TEST(stat_tells_what_an_entry_is),
+	    TEST(entropy_is_digested_without_an_answer),
 	};
 	return cmocka_run_group_tests_name("agent_guest", tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +44,8 @@ struct peer {
 	size_t delivered;
 	uint64_t uploaded; /* bulk bytes that came */
 	uint64_t exec_id;
+	uint64_t reseed_id;
+	char entropy[8];
 	bool stuck; /* the link takes no more until somebody calls writable */
 	const void *hostile;
 	size_t hostile_len;
@@ -332,7 +335,7 @@ static void an_agent_of_another_version_is_refused(void **state)
 	assert_null(pv_agent_refusal(peer->agent));
 	attach(peer);
 	assert_string_equal(
-	    pv_agent_refusal(peer->agent), "agent speaks protocol 3, this provium speaks 1");
+	    pv_agent_refusal(peer->agent), "agent speaks protocol 3, this provium speaks 2");
 	assert_int_equal(peer->closes, 1);
 	assert_int_equal(run_true(peer, &err), -ENOTCONN);
 	/* The right one may come after a reset. */
@@ -388,6 +391,41 @@ static void adoption_is_refused_beside_a_link_and_for_impossible_numbers(void **
 	assert_false(adopt(peer, 1000));
 	assert_int_equal(next_id(peer), id);
 	assert_int_equal(run_true(peer, &err), 0);
+}
+
+static void keep_entropy(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+{
+	if (request->op == PV_REQUEST_RESEED) {
+		if (peer->exec_id != 0)
+			abort();
+		peer->reseed_id = request->id;
+		snprintf(peer->entropy, sizeof(peer->entropy), "%.*s", (int)request->entropy.len,
+		    (const char *)request->entropy.data);
+	}
+	restored(peer, request, out);
+}
+
+static void entropy_goes_ahead_of_the_first_call_and_nothing_waits_for_it(void **state)
+{
+	struct peer *peer = *state;
+	struct pv_err err = PV_ERR_INIT;
+	peer->answer = keep_entropy;
+	pv_loop_lock(peer->loop);
+	pv_agent_reseed(peer->agent, "early", 5); /* there is no link: nothing happens */
+	pv_loop_unlock(peer->loop);
+	assert_int_equal(next_id(peer), 1);
+	assert_true(adopt(peer, 50));
+	pv_loop_lock(peer->loop);
+	pv_agent_reseed(peer->agent, "dice", 4);
+	assert_int_equal(pv_agent_in_flight(peer->agent), 0);
+	assert_true(pv_agent_is_quiescent(peer->agent));
+	assert_int_equal(pv_agent_next_id(peer->agent), 51);
+	peer->exec_id = 0;
+	pv_loop_unlock(peer->loop);
+	assert_int_equal(run_true(peer, &err), 0);
+	assert_int_equal(peer->reseed_id, 50);
+	assert_string_equal(peer->entropy, "dice");
+	assert_int_equal(peer->exec_id, 51);
 }
 
 struct waiter {
@@ -612,6 +650,7 @@ int main(void)
 	    TEST(a_second_link_is_refused_and_a_later_one_taken),
 	    TEST(an_agent_of_another_version_is_refused),
 	    TEST(an_adopted_link_is_ready_at_once_and_numbers_go_on),
+	    TEST(entropy_goes_ahead_of_the_first_call_and_nothing_waits_for_it),
 	    TEST(adoption_is_refused_beside_a_link_and_for_impossible_numbers),
 	    TEST(a_client_is_quiescent_between_whole_frames_only),
 	    TEST(the_end_of_the_stream_fails_calls),

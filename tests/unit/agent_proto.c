@@ -98,6 +98,8 @@ static void every_operation_survives(void **state)
 			request.hello.version = 9;
 		else if (op == PV_REQUEST_CHUNK)
 			request.chunk = (struct pv_span){.data = "chunk", .len = 5};
+		else if (op == PV_REQUEST_RESEED)
+			request.entropy = (struct pv_span){.data = "dice", .len = 4};
 		else
 			request.file = (struct pv_request_file){
 			    .path = "/p",
@@ -113,6 +115,10 @@ static void every_operation_survives(void **state)
 			assert_int_equal(out.hello.version, 9);
 		if (op == PV_REQUEST_CHUNK)
 			assert_memory_equal(out.chunk.data, "chunk", 5);
+		if (op == PV_REQUEST_RESEED) {
+			assert_int_equal(out.entropy.len, 4);
+			assert_memory_equal(out.entropy.data, "dice", 4);
+		}
 		if (op == PV_REQUEST_STAT)
 			assert_true(out.file.follow);
 		if (op == PV_REQUEST_READ_FILE || op == PV_REQUEST_WRITE_FILE)
@@ -200,6 +206,12 @@ static void wrong_arguments_are_refused_with_their_number(void **state)
 	assert_int_equal(DECODE("hello", "", 0), -EINVAL);
 	assert_int_equal(DECODE("chunk", "", 0), -EINVAL);
 	assert_int_equal(DECODE("finish", "", 0), 0);
+	assert_int_equal(DECODE("reseed", "", 0), -EINVAL);
+	char entropy[8 + PV_PROTOCOL_ENTROPY_MAX + 1] = "\xa4"
+							"data\xc5\x01";
+	assert_int_equal(decode("reseed", entropy, 8 + PV_PROTOCOL_ENTROPY_MAX, 1, &id), 0);
+	entropy[7] = 1;
+	assert_int_equal(decode("reseed", entropy, sizeof(entropy), 1, &id), -EINVAL);
 }
 
 static void a_request_without_number_is_no_request(void **state)

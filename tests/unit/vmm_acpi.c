@@ -55,7 +55,7 @@ static unsigned sum(const uint8_t *data, size_t len)
 
 static const uint8_t *at(const struct guest *guest, uint64_t gpa, size_t len)
 {
-	assert_in_range(gpa, PV_LAYOUT_ACPI, PV_LAYOUT_ACPI_END - len);
+	assert_in_range(gpa, PV_LAYOUT_ACPI, PV_LAYOUT_GENERATION - len);
 	return guest->ram + gpa;
 }
 
@@ -292,6 +292,13 @@ static void iasl_reads_every_table_and_compiles_the_dsdt_again(void **state)
 		run(folder, "grep -q PNP0A03 dsdt.dsl && grep -q PNP0501 dsdt.dsl && "
 			    "grep -q PNP0B00 dsdt.dsl && grep -q _PRT dsdt.dsl && "
 			    "grep -q '_S3' dsdt.dsl && grep -q '_S5' dsdt.dsl");
+		/* The generation id: found by its compatible id, its event goes to it. */
+		run(folder, "tr -s ' \\n\\t\\r' ' ' <dsdt.dsl >flat && "
+			    "grep -q 'Device (VGEN)' flat && "
+			    "grep -q 'Name (_CID, \"VM_Gen_Counter\")' flat && "
+			    "grep -q 'Name (ADDR, Package (0x02) { 0x000FF000, Zero })' flat && "
+			    "grep -q 'Scope (_GPE) { Method (_E05, 0, NotSerialized) [^{]*{ "
+			    "Notify (._SB.VGEN, 0x80)' flat");
 		char command[64];
 		snprintf(command, sizeof(command), "grep -c ACPI0007 dsdt.dsl | grep -qx %u", cpus);
 		run(folder, command);

@@ -1,0 +1,194 @@
+/*
+ * A VM goes back to what it was. Theory: a baseline holds what cannot be read from the template:
+ * whose it is, its state, where the conversation with its agent stood, and what it boots from at a
+ * reset. Going back has two ways. As long as the machine is the one that was frozen, it is rewound
+ * in place (vmm/template.h): the guest may have crashed inside, rebooted or lost its agent. One
+ * that has stopped for good, was shut down, or was frozen again, so that a rewind would lead there,
+ * is replaced by a new machine on the same template. Either way it is the same struct pv_vm, so
+ * whoever holds it notices nothing but the time that is gone.
+ *
+ * The agent's client forgets the connection before the devices are reset and adopts it again as it
+ * stood; what was in flight has failed then, and its answers cannot arrive.
+ *
+ * Script thread.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/loop.h"
+#include "lab/host.h"
+#include "lab/vm_private.h"
+#include "vmm/template.h"
+
+#define GIVEN_UP "the VM went back to what it was before the test"
+
+struct pv_vm_baseline {
+	struct pv_vm *vm;
+	enum pv_vm_state state;
+	const struct pv_profile *profile;
+	uint32_t cid;
+	char death[PV_ERR_TEXT_MAX];
+	/* Of a booted or paused VM; `template` is NULL for others. */
+	struct pv_template *template;
+	uint64_t next_id;
+	int64_t agent_wait_ns;
+	struct pv_options boot;
+	const struct pv_kernel *kernel;
+	struct pv_bytes cmdline;
+	struct pv_initramfs initramfs;
+};
+
+/* What the guest boots from is shared, since the VM lets go of it when it is shut down. */
+static int keep_boot(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	const struct pv_vm *vm = baseline->vm;
+	int status = pv_options_merge(&baseline->boot, &vm->boot, err);
+	if (!status && vm->cmdline.len &&
+	    pv_bytes_append(&baseline->cmdline, vm->cmdline.data, vm->cmdline.len))
+		status = pv_err_nomem(err, "command line");
+	if (!status)
+		status = pv_initramfs_share(&baseline->initramfs, &vm->initramfs, err);
+	baseline->kernel = vm->kernel;
+	return status;
+}
+
+int pv_vm_baseline_create(
+    struct pv_vm_baseline **out, struct pv_vm *vm, struct pv_template *template, struct pv_err *err)
+{
+	struct pv_vm_baseline *baseline = calloc(1, sizeof(*baseline));
+	*out = NULL;
+	if (!baseline)
+		return pv_err_nomem(err, "baseline");
+	baseline->vm = pv_vm_ref(vm);
+	baseline->profile = vm->profile;
+	baseline->cid = vm->cid;
+	baseline->agent_wait_ns = vm->agent_wait_ns;
+	pv_loop_lock(vm->host->loop);
+	baseline->state = vm->state;
+	baseline->next_id = pv_agent_next_id(vm->agent);
+	snprintf(baseline->death, sizeof(baseline->death), "%s", vm->death);
+	pv_loop_unlock(vm->host->loop);
+	int status = 0;
+	if (template) {
+		baseline->template = pv_template_ref(template);
+		status = keep_boot(baseline, err);
+	}
+	if (status)
+		pv_vm_baseline_destroy(baseline);
+	else
+		*out = baseline;
+	return status;
+}
+
+void pv_vm_baseline_destroy(struct pv_vm_baseline *baseline)
+{
+	if (!baseline)
+		return;
+	pv_template_unref(baseline->template);
+	pv_options_finish(&baseline->boot);
+	pv_bytes_finish(&baseline->cmdline);
+	pv_initramfs_finish(&baseline->initramfs);
+	pv_vm_unref(baseline->vm);
+	free(baseline);
+}
+
+struct pv_vm *pv_vm_baseline_vm(const struct pv_vm_baseline *baseline)
+{
+	return baseline->vm;
+}
+
+/* True when a rewind of the machine leads to the baseline; it stands still then. */
+static bool stands_still(const struct pv_vm_baseline *baseline)
+{
+	struct pv_vm *vm = baseline->vm;
+	struct pv_err ignored = PV_ERR_INIT;
+	if (!vm->machine || pv_machine_template(vm->machine) != baseline->template)
+		return false;
+	pv_loop_lock(vm->host->loop);
+	const enum pv_machine_state state = pv_machine_state(vm->machine);
+	pv_loop_unlock(vm->host->loop);
+	if (state == PV_MACHINE_RUNNING)
+		return pv_machine_pause(vm->machine, &ignored) == 0;
+	return state == PV_MACHINE_PAUSED;
+}
+
+static int rewind_in_place(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	struct pv_vm *vm = baseline->vm;
+	pv_loop_lock(vm->host->loop);
+	pv_agent_drop(vm->agent, GIVEN_UP, true);
+	pv_console_log_mark_boot(&vm->log);
+	vm->adopt_id = baseline->next_id;
+	vm->entropy_due = !pv_template_is_seeded(baseline->template);
+	vm->state = PV_VM_PAUSED;
+	vm->death[0] = '\0';
+	pv_loop_unlock(vm->host->loop);
+	return pv_machine_rewind(vm->machine, err);
+}
+
+static int build_again(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	struct pv_vm *vm = baseline->vm;
+	pv_vm_stop_machine(vm, PV_VM_PAUSED);
+	int status = pv_options_merge(&vm->boot, &baseline->boot, err);
+	if (!status)
+		status = pv_vm_boot_share(
+		    vm, baseline->kernel, &baseline->cmdline, &baseline->initramfs, err);
+	if (status)
+		return status;
+	vm->adopt_id = baseline->next_id;
+	vm->cid = baseline->cid;
+	vm->agent_wait_ns = baseline->agent_wait_ns;
+	vm->profile = baseline->profile;
+	return pv_vm_restore_machine(vm, baseline->template, false, err);
+}
+
+/* A VM without a guest at the baseline has none afterwards either. */
+static void lie_down(struct pv_vm_baseline *baseline)
+{
+	struct pv_vm *vm = baseline->vm;
+	if (pv_vm_state(vm) == baseline->state)
+		return;
+	pv_vm_stop_machine(vm, baseline->state);
+	vm->profile = baseline->profile;
+	vm->cid = baseline->cid;
+	pv_loop_lock(vm->host->loop);
+	snprintf(vm->death, sizeof(vm->death), "%s", baseline->death);
+	pv_loop_unlock(vm->host->loop);
+}
+
+int pv_vm_baseline_return(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	struct pv_vm *vm = baseline->vm;
+	if (!baseline->template) {
+		lie_down(baseline);
+		return 0;
+	}
+	int status =
+	    stands_still(baseline) ? rewind_in_place(baseline, err) : build_again(baseline, err);
+	if (!status)
+		return 0;
+	pv_err_prefix(err, "vm `%s`: cannot go back to its baseline", vm->name);
+	pv_vm_stop_machine(vm, PV_VM_DEAD);
+	pv_loop_lock(vm->host->loop);
+	snprintf(vm->death, sizeof(vm->death), "%s", err->text);
+	pv_loop_unlock(vm->host->loop);
+	return status;
+}
+
+int pv_vm_baseline_go(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	struct pv_vm *vm = baseline->vm;
+	if (!baseline->template)
+		return 0;
+	if (baseline->state == PV_VM_BOOTED)
+		return pv_vm_restore_go(vm, "go back to its baseline", err);
+	/* Paused: its state says so already. */
+	if (!vm->spawned) {
+		vm->started_ns = pv_clock_now();
+		pv_vm_tell_spawned(vm);
+	}
+	return 0;
+}
