@@ -16,6 +16,9 @@
 /* Registry: what the script assigned to provium.timeout. */
 #define TIMEOUT_KEY "provium.timeout"
 
+/* Registry: what the script assigned to provium.reset_between_tests. */
+#define RESET_KEY "provium.reset_between_tests"
+
 #define KNOWN_SETTINGS "reset_between_tests, timeout"
 
 bool pv_lua_lab_settings_push(lua_State *L, const char *key)
@@ -26,7 +29,7 @@ bool pv_lua_lab_settings_push(lua_State *L, const char *key)
 	}
 	if (strcmp(key, "reset_between_tests") != 0)
 		return false;
-	lua_pushnil(L); /* unset */
+	lua_getfield(L, LUA_REGISTRYINDEX, RESET_KEY);
 	return true;
 }
 
@@ -44,9 +47,9 @@ static void set_reset_between_tests(lua_State *L)
 	if (!lua_isnil(L, 3) && !lua_isboolean(L, 3))
 		luaL_error(L, "provium.reset_between_tests: must be true or false, got %s",
 		    pv_lua_argument_type(L, 3));
-	if (lua_toboolean(L, 3))
-		luaL_error(L, "provium.reset_between_tests: not available yet in this version; "
-			      "boot a fresh VM in each test instead");
+	lua_pushvalue(L, 3);
+	lua_setfield(L, LUA_REGISTRYINDEX, RESET_KEY);
+	pv_lua_state_of(L)->suite.resets = lua_toboolean(L, 3);
 }
 
 void pv_lua_lab_settings_set(lua_State *L, bool in_test)

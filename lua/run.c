@@ -13,6 +13,7 @@
 #include "base/utf8.h"
 #include "lab/host.h"
 #include "lua/error.h"
+#include "lua/reset.h"
 #include "lua/state.h"
 
 /* `text` is any bytes and is freed. */
@@ -39,16 +40,21 @@ static int load_and_call(lua_State *L)
 	return 0;
 }
 
-/* Runs the chunk: it registers the tests. Returns false, and reports, when it failed. */
+/* Runs the chunk, which registers the tests, and keeps the state that it leaves. Returns false, and
+ * reports, when it failed. */
 static bool run_chunk(struct pv_lua *lua)
 {
 	struct pv_bytes text = {0};
 	lua_pushcfunction(lua->L, load_and_call);
 	int status = lua_pcall(lua->L, 0, 0, 0);
 	lua->suite.is_closed = true;
-	if (status == LUA_OK)
+	struct pv_err err = PV_ERR_INIT;
+	if (status == LUA_OK && pv_lua_reset_begin(lua, &err) == 0)
 		return true;
-	pv_lua_error_take(lua->L, &text);
+	if (status == LUA_OK)
+		pv_bytes_printf(&text, "%s", err.text);
+	else
+		pv_lua_error_take(lua->L, &text);
 	report_chunk_error(lua->file, &text);
 	return false;
 }

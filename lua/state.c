@@ -21,6 +21,8 @@
 #include "lua/interrupt.h"
 #include "lua/json.h"
 #include "lua/lab.h"
+#include "lua/lab_snapshot.h"
+#include "lua/reset.h"
 #include "lua/run.h"
 #include "lua/run_result.h"
 #include "lua/snapshot.h"
@@ -108,6 +110,7 @@ static int open_all(lua_State *L)
 	pv_lua_lab_open(L);
 	pv_lua_vm_open(L);
 	pv_lua_snapshot_open(L);
+	pv_lua_lab_snapshot_open(L);
 	pv_lua_run_result_open(L);
 	pv_lua_console_open(L);
 	pv_lua_state_set_scope(L);
@@ -171,6 +174,7 @@ void pv_lua_state_destroy(struct pv_lua *lua)
 		return;
 	/* VMs go first; handles that finalizers still hold are then of VMs that are shut down, and
 	 * the lab's say that it is closed. */
+	pv_lua_reset_finish(lua);
 	struct pv_lab *root = lua->root_lab;
 	lua->root_lab = NULL;
 	pv_lab_destroy(root);

@@ -17,6 +17,7 @@
 struct pv_err;
 struct pv_host;
 struct pv_lab;
+struct pv_lab_reset;
 struct pv_run_file;
 
 struct pv_lua {
@@ -32,6 +33,8 @@ struct pv_lua {
 	 * remember their number. */
 	unsigned scope;
 	struct pv_lua_suite suite;
+	struct pv_lab_reset *reset; /* what tests begin with; NULL: with what the last one left */
+	bool is_reset_due;	    /* a body has run since */
 	/* A warning is collected here until its last piece came. */
 	struct pv_bytes warning;
 	bool warnings_off;

@@ -29,6 +29,7 @@
 #include "lua/error.h"
 #include "lua/excerpt.h"
 #include "lua/interrupt.h"
+#include "lua/reset.h"
 #include "lua/run.h"
 #include "lua/state.h"
 
@@ -434,6 +435,7 @@ static enum pv_lua_outcome run_in_scope(struct pv_lua *lua, size_t index)
 	}
 	lua->scope = (unsigned)index + 1;
 	lua->suite.current = testcase;
+	lua->is_reset_due = true;
 	call_body(lua, index, &ending);
 	bool expired = ending.expired;
 	enum pv_lua_outcome outcome = judge(lua, testcase, &ending);
@@ -443,6 +445,16 @@ static enum pv_lua_outcome run_in_scope(struct pv_lua *lua, size_t index)
 	if (expired)
 		pv_host_clear_interrupt(lua->host);
 	return outcome;
+}
+
+/* A test whose body is not run. */
+static enum pv_lua_outcome fail_unrun(
+    struct pv_lua *lua, const struct pv_lua_testcase *testcase, const char *why)
+{
+	struct pv_bytes text = {0};
+	pv_bytes_printf(&text, "%s", why);
+	report_failed(lua, testcase, 0, &text);
+	return atomic_load(&lua->host->interrupted) ? PV_LUA_TEST_INTERRUPTED : PV_LUA_TEST_FAILED;
 }
 
 enum pv_lua_outcome pv_lua_testcase_run(struct pv_lua *lua, size_t index)
@@ -455,14 +467,15 @@ enum pv_lua_outcome pv_lua_testcase_run(struct pv_lua *lua, size_t index)
 		report_skipped(lua, testcase, skip);
 		return PV_LUA_TEST_SKIPPED;
 	}
+	struct pv_err err = PV_ERR_INIT;
+	int reset = lua->suite.is_poisoned ? 0 : pv_lua_reset_apply(lua, &err);
 	if (events != NULL && events->test_started != NULL)
 		events->test_started(lua->file->events_ctx, &test_report);
-	if (lua->suite.is_poisoned) {
-		struct pv_bytes text = {0};
-		pv_bytes_printf(&text, "failed-due-to-poisoned-state: the harness failed after an "
-				       "earlier test of this file");
-		report_failed(lua, testcase, 0, &text);
-		return PV_LUA_TEST_FAILED;
-	}
+	if (reset < 0)
+		return fail_unrun(lua, testcase, err.text);
+	if (lua->suite.is_poisoned)
+		return fail_unrun(lua, testcase,
+		    "failed-due-to-poisoned-state: the harness failed after an earlier test of "
+		    "this file");
 	return run_in_scope(lua, index);
 }

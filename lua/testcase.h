@@ -38,6 +38,7 @@ struct pv_lua_suite {
 	bool is_poisoned; /* the harness failed between two tests */
 	/* `provium.timeout`, negative while unset. */
 	int64_t timeout_ns;
+	bool resets; /* `provium.reset_between_tests` */
 	const struct pv_lua_testcase *current;
 	struct pv_lua_verdict verdict;
 };

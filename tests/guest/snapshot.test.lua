@@ -161,10 +161,3 @@ test("every wrong state says so", function(t)
 	fails(t, "vm `r` is shutdown; create a new one (cannot boot)", r.boot, r)
 	fails(t, "must be a Snapshot or a path, got nil", r.restore, r, nil)
 end)
-
-test("reset_between_tests is not available yet", function(t)
-	fails(t, "cannot set `provium.reset_between_tests` in a test", function() provium.reset_between_tests = true end)
-end)
-
-local ok, err = pcall(function() provium.reset_between_tests = true end)
-assert(not ok and tostring(err):find("reset_between_tests: not available yet", 1, true), err)

@@ -18,6 +18,8 @@
 #include "lab/snapshot.h"
 #include "lab/vm.h"
 #include "lab/vm_private.h"
+#include "tests/unit/fake_template.h"
+#include "vmm/template.h"
 
 struct file {
 	char *path;
@@ -350,6 +352,81 @@ int pv_snapshot_size(struct pv_snapshot *snapshot, uint64_t *size, struct pv_err
 int pv_snapshot_delete(struct pv_snapshot *snapshot, struct pv_err *err)
 {
 	snapshot->deleted = true;
+	return 0;
+}
+
+/* --- baselines: the state and the files --- */
+
+struct pv_vm_baseline {
+	struct pv_vm *vm;
+	enum pv_vm_state state;
+	struct file *files;
+	size_t file_count;
+};
+
+static void copy_files(struct file **to, size_t *to_count, const struct file *from, size_t count)
+{
+	for (size_t i = 0; i < *to_count; i++) {
+		free((*to)[i].path);
+		pv_bytes_finish(&(*to)[i].content);
+	}
+	free(*to);
+	*to = count > 0 ? calloc(count, sizeof(**to)) : NULL;
+	*to_count = count;
+	for (size_t i = 0; i < count; i++) {
+		(*to)[i] = (struct file){.path = strdup(from[i].path), .mode = from[i].mode};
+		pv_bytes_append(&(*to)[i].content, from[i].content.data, from[i].content.len);
+	}
+}
+
+int pv_vm_baseline_create(
+    struct pv_vm_baseline **out, struct pv_vm *vm, struct pv_template *template, struct pv_err *err)
+{
+	const struct pv_agent *agent = &((struct fake_vm *)vm)->agent;
+	*out = calloc(1, sizeof(**out));
+	**out = (struct pv_vm_baseline){.vm = pv_vm_ref(vm), .state = vm->state};
+	copy_files(&(*out)->files, &(*out)->file_count, agent->files, agent->file_count);
+	return 0;
+}
+
+void pv_vm_baseline_destroy(struct pv_vm_baseline *baseline)
+{
+	if (baseline == NULL)
+		return;
+	copy_files(&baseline->files, &baseline->file_count, NULL, 0);
+	pv_vm_unref(baseline->vm);
+	free(baseline);
+}
+
+struct pv_vm *pv_vm_baseline_vm(const struct pv_vm_baseline *baseline)
+{
+	return baseline->vm;
+}
+
+int pv_vm_baseline_return(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	struct fake_vm *fake = (struct fake_vm *)baseline->vm;
+	struct pv_agent *agent = &fake->agent;
+	if (agent->file_count > 0 && strcmp(agent->files[0].path, "/stuck") == 0) {
+		fake->vm.state = PV_VM_DEAD;
+		copy_files(&agent->files, &agent->file_count, NULL, 0);
+		return pv_err_set(err, PV_ERR_GUEST, EIO, "vm `%s`: is stuck", fake->vm.name);
+	}
+	if (strstr(fake->vm.name, "unreturned") != NULL) {
+		fake->vm.state = PV_VM_DEAD;
+		return pv_err_set(err, PV_ERR_SYSTEM, EIO,
+		    "vm `%s`: cannot go back to its baseline", fake->vm.name);
+	}
+	fake_template_note("back", fake->vm.name);
+	fake->vm.state = baseline->state;
+	copy_files(&agent->files, &agent->file_count, baseline->files, baseline->file_count);
+	pv_bytes_printf(&fake->console, "rewound\r\n");
+	return 0;
+}
+
+int pv_vm_baseline_go(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	fake_template_note("go", baseline->vm->name);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
  *   "refuse"	fails before a guest starts (state dead, empty console)
  *   "hang"	fails as a guest without an agent; its console has 100 lines and ends in "last
  * words" "binary"	boots, and its console holds NULs and bytes that are no UTF-8
+ *   "busy"	boots, and then its baseline cannot be taken; "streams": for its streams
  *   else	boots; console "boot of NAME\r\n" and the text of the option
  *
  * vm:run:
@@ -15,7 +16,7 @@
  *   program "missing"			cannot be started
  *   else				prints what it was given, see fake_lab.c
  *
- * Files are kept in memory per VM.
+ * Files are kept in memory per VM. One whose first file is "/stuck" cannot go back to its baseline.
  */
 #ifndef PV_TESTS_FAKE_LAB_H
 #define PV_TESTS_FAKE_LAB_H

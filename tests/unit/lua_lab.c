@@ -90,10 +90,13 @@ static void settings(void **state)
 	    NULL);
 	rig_expect("provium[5] = 1", "cannot set `provium.5`: not a recognised", NULL);
 	rig_fails("provium.timeout = 5", "cannot set `provium.timeout` in a test");
-	rig_expect("provium.reset_between_tests = true",
-	    "provium.reset_between_tests: not available yet", NULL);
-	rig_expect("provium.reset_between_tests = false provium.reset_between_tests = nil",
+	rig_expect("assert(provium.reset_between_tests == nil) provium.reset_between_tests = true\n"
+		   "assert(provium.reset_between_tests) provium.reset_between_tests = false\n"
+		   "assert(provium.reset_between_tests == false)\n"
+		   "provium.reset_between_tests = nil assert(provium.reset_between_tests == nil)",
 	    "result: passed", NULL);
+	rig_fails("provium.reset_between_tests = true",
+	    "cannot set `provium.reset_between_tests` in a test");
 	rig_expect("provium.reset_between_tests = 'yes'",
 	    "provium.reset_between_tests: must be true or false, got string", NULL);
 	rig_passes("t:assert_eq(provium.reset_between_tests, nil)");
