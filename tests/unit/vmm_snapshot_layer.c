@@ -278,11 +278,11 @@ static void test_a_header_tells_the_base(void **state)
 static void test_a_tree_may_be_moved(void **state)
 {
 	struct world *world = *state;
-	char folders[2][128], files[2][160], moved[96];
+	char folder[128], files[2][128], moved[96];
 	for (unsigned i = 0; i < 2; i++) {
-		snprintf(folders[i], sizeof(folders[i]), "%s/%u", world->tree, i);
-		snprintf(files[i], sizeof(files[i]), "%s/vm.snap", folders[i]);
-		assert_int_equal(mkdir(folders[i], 0700), 0);
+		snprintf(folder, sizeof(folder), "%s/%u", world->tree, i);
+		snprintf(files[i], sizeof(files[i]), "%s/%u/vm.snap", world->tree, i);
+		assert_int_equal(mkdir(folder, 0700), 0);
 	}
 	make_base(world);
 	make_next(world, world->paths[0], files[0], 1);
