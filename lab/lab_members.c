@@ -19,7 +19,7 @@
 
 /* --- finding --- */
 
-static struct pv_vm *vm_here(const struct pv_lab *lab, const char *name)
+struct pv_vm *pv_lab_vm_here(const struct pv_lab *lab, const char *name)
 {
 	for (size_t i = 0; i < lab->vms.count; i++) {
 		if (strcmp(pv_vm_name(lab->vms.items[i]), name) == 0)
@@ -28,7 +28,7 @@ static struct pv_vm *vm_here(const struct pv_lab *lab, const char *name)
 	return NULL;
 }
 
-static struct pv_lab *sub_here(const struct pv_lab *lab, const char *name)
+struct pv_lab *pv_lab_sub_here(const struct pv_lab *lab, const char *name)
 {
 	for (size_t i = 0; i < lab->subs.count; i++) {
 		if (strcmp(lab->subs.items[i]->name, name) == 0)
@@ -41,7 +41,7 @@ struct pv_vm *pv_lab_find_vm(const struct pv_lab *lab, const char *name)
 {
 	struct pv_vm *vm = NULL;
 	for (; lab && !vm; lab = lab->enclosing)
-		vm = vm_here(lab, name);
+		vm = pv_lab_vm_here(lab, name);
 	return vm;
 }
 
@@ -49,7 +49,7 @@ struct pv_lab *pv_lab_find_lab(const struct pv_lab *lab, const char *name)
 {
 	struct pv_lab *found = NULL;
 	for (; lab && !found; lab = lab->enclosing)
-		found = sub_here(lab, name);
+		found = pv_lab_sub_here(lab, name);
 	return found;
 }
 
@@ -82,11 +82,11 @@ int pv_lab_check_vm_name(const struct pv_lab *lab, const char *name, struct pv_e
 	int status = check_form("vm", name, err);
 	if (status)
 		return status;
-	if (vm_here(lab, name))
+	if (pv_lab_vm_here(lab, name))
 		return pv_err_set(
 		    err, PV_ERR_INPUT, EEXIST, "vm name `%s` already used in this lab", name);
 	for (const struct pv_lab *outer = lab->enclosing; outer; outer = outer->enclosing) {
-		if (vm_here(outer, name))
+		if (pv_lab_vm_here(outer, name))
 			return pv_err_set(err, PV_ERR_INPUT, EEXIST,
 			    "vm `%s`: name already declared at a parent scope (lab `%s`); use "
 			    "provium:vm(\"%s\") to look it up",
@@ -100,11 +100,11 @@ int pv_lab_check_sub_name(const struct pv_lab *lab, const char *name, struct pv_
 	int status = check_form("sub-lab", name, err);
 	if (status)
 		return status;
-	if (sub_here(lab, name))
+	if (pv_lab_sub_here(lab, name))
 		return pv_err_set(
 		    err, PV_ERR_INPUT, EEXIST, "sub-lab name `%s` already used in this lab", name);
 	for (const struct pv_lab *outer = lab->enclosing; outer; outer = outer->enclosing) {
-		if (sub_here(outer, name))
+		if (pv_lab_sub_here(outer, name))
 			return pv_err_set(err, PV_ERR_INPUT, EEXIST,
 			    "lab `%s`: sub-lab name already declared at a parent scope (lab `%s`); "
 			    "use provium[\"%s\"] to look it up",
@@ -144,6 +144,15 @@ void pv_lab_disown_vm(struct pv_lab *lab, struct pv_vm *vm)
 	if (lab->scope)
 		pv_lab_vms_drop(&lab->scope->made_vms, vm);
 	pv_lab_vms_drop(&lab->vms, vm); /* `vm` may be gone now */
+}
+
+void pv_lab_disown_sub(struct pv_lab *lab, struct pv_lab *sub)
+{
+	struct pv_lab *scope = sub->scope;
+	pv_lab_empty(sub);
+	if (scope)
+		pv_lab_subs_drop(&scope->made_subs, sub);
+	pv_lab_subs_drop(&lab->subs, sub); /* `sub` may be gone now */
 }
 
 int pv_lab_add_vm(struct pv_lab *lab, const char *name, const char *profile_name,
@@ -197,7 +206,7 @@ int pv_lab_sub(struct pv_lab *lab, const char *name, struct pv_lab **out, struct
 		} while (pv_lab_find_lab(lab, number));
 		return make_sub(lab, number, out, err);
 	}
-	*out = sub_here(lab, name);
+	*out = pv_lab_sub_here(lab, name);
 	if (*out)
 		return 0;
 	int status = pv_lab_check_sub_name(lab, name, err);

@@ -57,6 +57,12 @@ int pv_lab_adopt_vm(struct pv_lab *lab, struct pv_vm *vm, struct pv_err *err);
 
 /* Takes a VM out of the lab and of its scope, as if it had never been made, and shuts it down. */
 void pv_lab_disown_vm(struct pv_lab *lab, struct pv_vm *vm);
+/* The same for a sub-lab, which is closed. */
+void pv_lab_disown_sub(struct pv_lab *lab, struct pv_lab *sub);
+
+/* The direct member of that name, or NULL. */
+struct pv_vm *pv_lab_vm_here(const struct pv_lab *lab, const char *name);
+struct pv_lab *pv_lab_sub_here(const struct pv_lab *lab, const char *name);
 
 /* Sets a sentence unless a VM or sub-lab of that name may be made here. Returns 0 or -errno. */
 int pv_lab_check_vm_name(const struct pv_lab *lab, const char *name, struct pv_err *err);

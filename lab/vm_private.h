@@ -91,7 +91,9 @@ int pv_vm_wait_agent(struct pv_vm *vm, const char *what, int64_t deadline_ns, st
 int pv_vm_wrong_state(struct pv_vm *vm, const char *action, struct pv_err *err);
 
 /* --- lab/vm_snapshot.c: the steps of saving and restoring, so that the guests of a lab can be
- * saved at one moment and go on together. Sentences name the VM. --- */
+ * saved at one moment and go on together. Sentences name the VM. pv_vm_save_freeze and
+ * pv_vm_restore_machine may run on other threads than the script's, for one VM each, once
+ * pv_host_kvm has succeeded; the script thread waits for them. --- */
 
 /* Waits until nothing is in flight, and lets the guest of a booted VM stand still; the state does
  * not tell. On failure it runs as before. */
@@ -101,6 +103,10 @@ int pv_vm_save_freeze(struct pv_vm *vm, struct pv_template **out, struct pv_err 
 /* The guest of a booted VM goes on. */
 int pv_vm_save_end(struct pv_vm *vm, struct pv_err *err);
 
+/* Sets what the next one needs, for a VM without a guest: options and address of the saved guest,
+ * the agent's number, and what later resets boot (as `parent` does, or the profile says). */
+int pv_vm_restore_prepare(struct pv_vm *vm, const struct pv_vm *parent,
+    const struct pv_template *template, struct pv_err *err);
 /* With vm->boot, what there is to boot from, and the agent's number set: builds a machine that
  * stands still at the template, in the place of none. On failure there may be one. */
 int pv_vm_restore_machine(

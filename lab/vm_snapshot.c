@@ -303,20 +303,27 @@ static int take_over(struct pv_vm *vm, const struct pv_template *template,
 	return 0;
 }
 
+int pv_vm_restore_prepare(struct pv_vm *vm, const struct pv_vm *parent,
+    const struct pv_template *template, struct pv_err *err)
+{
+	struct owner owner;
+	int status = read_owner(&owner, template, err);
+	if (!status)
+		status = take_over(vm, template, &owner, err);
+	if (!status)
+		prepare(vm, parent);
+	return status;
+}
+
 static int restore(struct pv_vm *vm, const struct pv_vm *parent, struct pv_template *template,
     bool clock_now, struct pv_err *err)
 {
 	const struct pv_profile *profile = vm->profile;
 	const enum pv_vm_state before = pv_vm_state(vm);
 	const uint32_t cid = vm->cid;
-	struct owner owner;
-	int status = read_owner(&owner, template, err);
+	int status = pv_vm_restore_prepare(vm, parent, template, err);
 	if (!status)
-		status = take_over(vm, template, &owner, err);
-	if (!status) {
-		prepare(vm, parent);
 		status = pv_vm_restore_machine(vm, template, clock_now, err);
-	}
 	if (!status)
 		return pv_vm_restore_go(vm, "restore", err);
 	/* Nothing ran yet: the VM is as before. */

@@ -12,6 +12,7 @@
 #include "lab/lab.h"
 #include "lua/argument.h"
 #include "lua/lab_settings.h"
+#include "lua/lab_snapshot.h"
 #include "lua/state.h"
 #include "lua/vm.h"
 
@@ -128,6 +129,7 @@ static void push_methods(lua_State *L)
 	lua_newtable(L);
 	luaL_setfuncs(L, pv_lua_lab_member_methods, 0);
 	luaL_setfuncs(L, pv_lua_lab_batch_methods, 0);
+	luaL_setfuncs(L, pv_lua_lab_snapshot_methods, 0);
 	lua_getglobal(L, "string");
 	lua_getfield(L, -1, "pack");
 	lua_pushcclosure(L, forward_to_string, 1);

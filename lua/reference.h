@@ -19,8 +19,8 @@ enum pv_reference_kind {
  */
 struct pv_reference_entry {
 	/* The type or library it belongs to: `global`, `json`, `Lab`, `VM`, `VmOptions`,
-	 * `RestoreOptions`, `RunOptions`, `RunResult`, `Stat`, `Console`, `Snapshot`, `Test`,
-	 * `Meta`. */
+	 * `RestoreOptions`, `RunOptions`, `RunResult`, `Stat`, `Console`, `Snapshot`,
+	 * `LabSnapshot`, `Test`, `Meta`. */
 	const char *owner;
 	const char *name;
 	enum pv_reference_kind kind;

@@ -21,6 +21,7 @@
 #include "lua/interrupt.h"
 #include "lua/json.h"
 #include "lua/lab.h"
+#include "lua/lab_snapshot.h"
 #include "lua/reset.h"
 #include "lua/run.h"
 #include "lua/run_result.h"
@@ -109,6 +110,7 @@ static int open_all(lua_State *L)
 	pv_lua_lab_open(L);
 	pv_lua_vm_open(L);
 	pv_lua_snapshot_open(L);
+	pv_lua_lab_snapshot_open(L);
 	pv_lua_run_result_open(L);
 	pv_lua_console_open(L);
 	pv_lua_state_set_scope(L);

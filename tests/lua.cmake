@@ -1,6 +1,7 @@
 # The test language on a lab whose guests are fake (tests/unit/fake_lab.h): no KVM. The names, options and configuration are the real ones.
 add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_lab.c
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_template.c
 	${CMAKE_SOURCE_DIR}/tests/unit/lua_rig.c
 	${CMAKE_SOURCE_DIR}/lab/config.c
 	${CMAKE_SOURCE_DIR}/lab/config_profile.c
@@ -9,8 +10,14 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/lab/lab_batch.c
 	${CMAKE_SOURCE_DIR}/lab/lab_fork.c
 	${CMAKE_SOURCE_DIR}/lab/lab_members.c
+	${CMAKE_SOURCE_DIR}/lab/lab_index.c
+	${CMAKE_SOURCE_DIR}/lab/lab_index_json.c
+	${CMAKE_SOURCE_DIR}/lab/lab_restore.c
+	${CMAKE_SOURCE_DIR}/lab/lab_snapshot.c
+	${CMAKE_SOURCE_DIR}/lab/lab_snapshot_file.c
 	${CMAKE_SOURCE_DIR}/lab/lab_reset.c
 	${CMAKE_SOURCE_DIR}/lab/lab_tree.c
+	${CMAKE_SOURCE_DIR}/lab/crew.c
 	${CMAKE_SOURCE_DIR}/lab/options.c
 	${CMAKE_SOURCE_DIR}/lab/toml.c
 	${CMAKE_SOURCE_DIR}/lab/toml_scan.c
@@ -18,6 +25,6 @@ add_library(pv_lua_rig STATIC
 target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
 	PRIVATE pv_sanitize)
 
-foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members options command guest snapshot console json state)
+foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command guest snapshot console json state)
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()

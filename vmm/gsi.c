@@ -45,6 +45,12 @@ static void set_pin(struct pv_gsi *gsi, unsigned pin, uint32_t sources)
 	ioctl(gsi->vm->fd, KVM_IRQ_LINE, &irq);
 }
 
+void pv_gsi_lower(struct pv_gsi *gsi)
+{
+	for (unsigned i = 0; i < PV_GSI_COUNT; i++)
+		set_pin(gsi, i, 0);
+}
+
 static void set_wire(void *ctx, bool level)
 {
 	const struct pv_gsi_wire *wire = ctx;

@@ -37,6 +37,9 @@ void pv_gsi_init(struct pv_gsi *gsi, const struct pv_kvm_vm *vm);
 /* All wires low, as after power-on. The controllers are new ones then and not told. */
 void pv_gsi_reset(struct pv_gsi *gsi);
 
+/* All wires low, and the controllers are told. */
+void pv_gsi_lower(struct pv_gsi *gsi);
+
 /*
  * Who drives which pin, as one msgpack value. Loading sets the pins of the controllers, whose own
  * state has to follow: an edge that the guest has seen would otherwise be seen again. Returns 0 or

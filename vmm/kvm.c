@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "vmm/ram.h"
 #include "vmm/reap.h"
+#include "vmm/spare.h"
 
 #define DEVICE "/dev/kvm"
 /* KVM refuses more entries than this itself. */
@@ -150,7 +151,8 @@ int pv_kvm_open(struct pv_kvm *kvm, struct pv_err *err)
 		goto fail;
 	kvm->ram_pool = pv_ram_open_pool();
 	kvm->reaper = pv_reaper_create();
-	if (!kvm->reaper) {
+	kvm->spares = pv_spare_pool_create();
+	if (!kvm->reaper || !kvm->spares) {
 		code = pv_err_nomem(err, "KVM");
 		goto fail;
 	}
@@ -165,6 +167,7 @@ void pv_kvm_close(struct pv_kvm *kvm)
 {
 	if (!kvm)
 		return;
+	pv_spare_pool_destroy(kvm->spares, kvm->reaper);
 	pv_reaper_destroy(kvm->reaper);
 	free(kvm->cpuid);
 	free(kvm->msrs);

@@ -11,6 +11,7 @@ struct kvm_cpuid2;
 struct pv_err;
 struct pv_msr_list;
 struct pv_reaper;
+struct pv_spare_pool;
 
 enum pv_kvm_backend {
 	PV_KVM_HARDWARE, /* kvm_intel or kvm_amd */
@@ -31,6 +32,7 @@ struct pv_kvm {
 	    *cpuid;   /* what KVM_GET_SUPPORTED_CPUID says; asked once, it costs 0.3 ms */
 	int ram_pool; /* see vmm/ram.h; -1: small pages only */
 	struct pv_reaper *reaper; /* closes what is slow to close in the background */
+	struct pv_spare_pool *spares; /* vmm/spare.h */
 	struct pv_msr_list *msrs; /* vmm/msr_list.h, NULL until somebody asks */
 };
 

@@ -21,6 +21,7 @@
 #include "vmm/layout.h"
 #include "vmm/machine_private.h"
 #include "vmm/reap.h"
+#include "vmm/spare.h"
 #include "vmm/template.h"
 
 #define PAGE	      UINT64_C(4096)
@@ -167,19 +168,51 @@ int pv_machine_init_crew(struct pv_machine *machine, struct pv_err *err)
 	return pv_crew_init(&machine->crew, &machine->vm, machine->cpus, &CREW_OPS, machine, err);
 }
 
-void pv_machine_take_apart(struct pv_machine *machine)
+/*
+ * Tests that restore one guest after the other take turns with few virtual machines. One whose guest
+ * crashed is not trusted, and one whose TSC was scaled is not like a new one.
+ */
+static bool is_reusable(const struct pv_machine *machine)
 {
-	pv_crew_finish(&machine->crew);
-	if (!machine->no_devices) {
-		pv_loop_lock(machine->loop);
-		pv_machine_devices_finish(machine);
-		pv_loop_unlock(machine->loop);
-	}
+	return machine->complete && machine->template && machine->vm.irqchip &&
+	       machine->stop.kind != PV_MACHINE_STOP_CRASHED && !machine->clock.scaled;
+}
+
+/* The virtual machine and the place of RAM, with the doorbells that are there already. */
+static void give_spare(struct pv_machine *machine, struct pv_spare *spare)
+{
+	pv_gsi_lower(&machine->gsi);
+	spare->vm = machine->vm;
+	spare->size = machine->ram.size;
+	pv_ram_leave(&machine->ram);
+	if (!pv_spare_give(machine->kvm->spares, spare))
+		pv_spare_finish(spare, machine->kvm->reaper);
+}
+
+static void give_back(struct pv_machine *machine)
+{
 	struct pv_reap *reap = pv_reap_create(
 	    machine->kvm->reaper, REAP_FDS(machine->cpus), REAP_MAPPINGS(machine->cpus));
 	pv_kvm_vm_finish(&machine->vm, reap);
 	pv_ram_finish(&machine->ram, reap);
 	pv_reap_start(reap);
+}
+
+void pv_machine_take_apart(struct pv_machine *machine)
+{
+	struct pv_spare spare = {.vm.fd = -1};
+	pv_crew_finish(&machine->crew);
+	if (!machine->no_devices) {
+		pv_loop_lock(machine->loop);
+		if (is_reusable(machine) && pv_machine_give_bells(machine, &spare) == 0)
+			spare.place = machine->ram.host;
+		pv_machine_devices_finish(machine);
+		pv_loop_unlock(machine->loop);
+	}
+	if (spare.place)
+		give_spare(machine, &spare);
+	else
+		give_back(machine);
 	pv_template_unref(machine->template);
 	pv_guest_clock_finish(&machine->clock);
 	pv_bytes_finish(&machine->payload);
@@ -223,6 +256,7 @@ int pv_machine_create(struct pv_machine **out, struct pv_kvm *kvm, struct pv_loo
 		pv_machine_take_apart(machine);
 		return code;
 	}
+	machine->complete = true;
 	*out = machine;
 	return 0;
 }

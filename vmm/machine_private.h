@@ -28,6 +28,7 @@
 
 struct pv_err;
 struct pv_pack;
+struct pv_spare;
 struct pv_stream_port_ops;
 struct pv_template;
 struct pv_virtio;
@@ -99,6 +100,7 @@ struct pv_machine {
 
 	struct pv_template *template; /* what a rewind goes back to, one reference; NULL: nothing */
 	bool restored;		      /* has not run since its state was loaded */
+	bool complete;		      /* was built to the end */
 	bool (*adopt)(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
 	    uint32_t guest_port, const struct pv_stream_port_ops **ops, void **port_ctx);
 	void *adopt_ctx;
@@ -166,6 +168,9 @@ void pv_machine_slot_wake(struct pv_machine_slot *slot);
  */
 void pv_machine_hold_bells(struct pv_machine *machine);
 void pv_machine_let_go_bells(struct pv_machine *machine);
+/* Moves the doorbells that are in the kernel to a spare that the machine is to become. Returns 0 or
+ * -ENOMEM, with nothing moved. */
+int pv_machine_give_bells(struct pv_machine *machine, struct pv_spare *spare);
 
 /* --- machine_boot.c --- */
 

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "vmm/kvm.h"
 #include "vmm/machine_private.h"
+#include "vmm/spare.h"
 #include "vmm/template_private.h"
 
 /* --- freeze --- */
@@ -97,17 +98,30 @@ static int load(struct pv_machine *machine, struct pv_template *template,
 	return 0;
 }
 
+/* RAM and a virtual machine around it: a spare one, or a new one. */
+static int get_vm(struct pv_machine *machine, struct pv_template *template, struct pv_err *err)
+{
+	struct pv_kvm *kvm = machine->kvm;
+	struct pv_spare spare = {.place = NULL};
+	const bool is_spare = !machine->no_devices && pv_spare_take(kvm->spares, machine->cpus,
+							  template->ram->size, &spare);
+	if (is_spare)
+		machine->vm = spare.vm;
+	int code =
+	    pv_ram_init_private(&machine->ram, kvm->ram_pool, template->ram, spare.place, err);
+	if (code < 0 || is_spare)
+		return code;
+	return pv_kvm_vm_init(
+	    &machine->vm, kvm, &machine->ram, machine->cpus, !machine->no_devices, err);
+}
+
 static int build(struct pv_machine *machine, struct pv_template *template,
     const struct pv_machine_restore *options, struct pv_err *err)
 {
 	int code = pv_ram_image_check(template->ram, err);
 	if (code < 0)
 		return code;
-	code = pv_ram_init_private(&machine->ram, machine->kvm->ram_pool, template->ram, err);
-	if (code < 0)
-		return code;
-	code = pv_kvm_vm_init(
-	    &machine->vm, machine->kvm, &machine->ram, machine->cpus, !machine->no_devices, err);
+	code = get_vm(machine, template, err);
 	if (code < 0)
 		return code;
 	pv_guest_clock_init(&machine->clock, &machine->vm, 0);
@@ -143,6 +157,7 @@ int pv_machine_restore(struct pv_machine **out, struct pv_kvm *kvm, struct pv_lo
 		pv_machine_take_apart(machine);
 		return explain(template, err);
 	}
+	machine->complete = true;
 	*out = machine;
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "vmm/machine_private.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "vmm/layout.h"
+#include "vmm/spare.h"
 
 static void update_vector(void *ctx, unsigned vector, uint64_t address, uint32_t data, bool masked)
 {
@@ -195,4 +197,36 @@ void pv_machine_let_go_bells(struct pv_machine *machine)
 				take_out(&machine->slots[i].bells[k]);
 		}
 	}
+}
+
+/* Counts those that the kernel has, and moves them when there is room. */
+static unsigned move_bells(struct pv_machine *machine, struct pv_spare_bell *room)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < PV_PCI_HOST_SLOTS * PV_VIRTIO_QUEUES_MAX; i++) {
+		struct pv_machine_slot *slot = &machine->slots[i / PV_VIRTIO_QUEUES_MAX];
+		struct pv_machine_bell *bell = &slot->bells[i % PV_VIRTIO_QUEUES_MAX];
+		if (!slot->pci || !bell->mapped)
+			continue;
+		if (room) {
+			pv_loop_watch_remove(&bell->watch);
+			room[count] = (struct pv_spare_bell){.gpa = bell->gpa, .fd = bell->fd};
+			bell->open = bell->mapped = false;
+			bell->fd = -1;
+		}
+		count++;
+	}
+	return count;
+}
+
+int pv_machine_give_bells(struct pv_machine *machine, struct pv_spare *spare)
+{
+	unsigned count = move_bells(machine, NULL);
+	if (count == 0)
+		return 0;
+	spare->bells = calloc(count, sizeof(spare->bells[0]));
+	if (!spare->bells)
+		return -ENOMEM;
+	spare->bell_count = move_bells(machine, spare->bells);
+	return 0;
 }

@@ -157,10 +157,20 @@ int pv_ram_init(struct pv_ram *ram, int pool, uint64_t size, struct pv_err *err)
 	return code;
 }
 
-/* The bottom image is mapped in one piece, so most of the work is done by then. */
+/* Maps an image at the place where RAM is. */
+static int map_again(struct pv_ram *ram, const struct pv_ram_image *image)
+{
+	const struct pv_ram_image *ground = image->ground;
+	int code = replace(ram, ground->fd, ground->pieces[0].offset, MAP_PRIVATE);
+	return code == 0 ? pv_ram_image_map(image, ground, ram->host) : code;
+}
+
+/* The same where there is room, or at the place that was given. */
 static int map_new(struct pv_ram *ram, const struct pv_ram_image *image)
 {
 	const struct pv_ram_image *ground = image->ground;
+	if (ram->host)
+		return map_again(ram, image);
 	void *host = map_file(ground->fd, ground->pieces[0].offset, ram->size, MAP_PRIVATE);
 	if (host == MAP_FAILED)
 		return -errno;
@@ -170,14 +180,6 @@ static int map_new(struct pv_ram *ram, const struct pv_ram_image *image)
 	else
 		ram->host = host;
 	return code;
-}
-
-/* The same at the place where RAM is. */
-static int map_again(struct pv_ram *ram, const struct pv_ram_image *image)
-{
-	const struct pv_ram_image *ground = image->ground;
-	int code = replace(ram, ground->fd, ground->pieces[0].offset, MAP_PRIVATE);
-	return code == 0 ? pv_ram_image_map(image, ground, ram->host) : code;
 }
 
 /* Maps an image, in one piece when there is no room for its pieces. */
@@ -214,9 +216,9 @@ static void leave_image(struct pv_ram *ram)
 }
 
 int pv_ram_init_private(
-    struct pv_ram *ram, int pool, struct pv_ram_image *image, struct pv_err *err)
+    struct pv_ram *ram, int pool, struct pv_ram_image *image, void *place, struct pv_err *err)
 {
-	*ram = (struct pv_ram){.fd = -1, .size = image->size, .pool = pool};
+	*ram = (struct pv_ram){.fd = -1, .host = place, .size = image->size, .pool = pool};
 	int code = map_image(ram, image, map_new, err);
 	if (code == 0)
 		code = set_up(ram, err);
@@ -232,6 +234,13 @@ void pv_ram_finish(struct pv_ram *ram, struct pv_reap *reap)
 	leave_image(ram);
 	pv_reap_mapping(reap, ram->host, ram->size);
 	pv_reap_fd(reap, ram->fd);
+	*ram = (struct pv_ram){.fd = -1};
+}
+
+void pv_ram_leave(struct pv_ram *ram)
+{
+	leave_image(ram);
+	pv_fd_close(&ram->fd);
 	*ram = (struct pv_ram){.fd = -1};
 }
 

@@ -18,6 +18,7 @@
 #include "lab/snapshot.h"
 #include "lab/vm.h"
 #include "lab/vm_private.h"
+#include "tests/unit/fake_template.h"
 #include "vmm/template.h"
 
 struct file {
@@ -356,50 +357,12 @@ int pv_snapshot_delete(struct pv_snapshot *snapshot, struct pv_err *err)
 
 /* --- baselines: the state and the files --- */
 
-struct pv_template *pv_template_ref(struct pv_template *template)
-{
-	return template;
-}
-
-void pv_template_unref(struct pv_template *template)
-{
-}
-
 struct pv_vm_baseline {
 	struct pv_vm *vm;
 	enum pv_vm_state state;
 	struct file *files;
 	size_t file_count;
 };
-
-static bool is_asked_to(const struct pv_vm *vm, const char *what)
-{
-	const char *append = vm->created_with.kernel_cmdline_append;
-	return append != NULL && strcmp(append, what) == 0;
-}
-
-int pv_vm_save_begin(struct pv_vm *vm, struct pv_err *err)
-{
-	if (is_asked_to(vm, "busy"))
-		return pv_err_set(err, PV_ERR_STATE, EBUSY, "vm `%s`: it is busy", vm->name);
-	return 0;
-}
-
-int pv_vm_save_freeze(struct pv_vm *vm, struct pv_template **out, struct pv_err *err)
-{
-	*out = NULL;
-	return 0;
-}
-
-int pv_vm_save_end(struct pv_vm *vm, struct pv_err *err)
-{
-	return 0;
-}
-
-unsigned pv_vm_open_streams(struct pv_vm *vm)
-{
-	return is_asked_to(vm, "streams") ? 2 : 0;
-}
 
 static void copy_files(struct file **to, size_t *to_count, const struct file *from, size_t count)
 {
@@ -449,6 +412,12 @@ int pv_vm_baseline_return(struct pv_vm_baseline *baseline, struct pv_err *err)
 		copy_files(&agent->files, &agent->file_count, NULL, 0);
 		return pv_err_set(err, PV_ERR_GUEST, EIO, "vm `%s`: is stuck", fake->vm.name);
 	}
+	if (strstr(fake->vm.name, "unreturned") != NULL) {
+		fake->vm.state = PV_VM_DEAD;
+		return pv_err_set(err, PV_ERR_SYSTEM, EIO,
+		    "vm `%s`: cannot go back to its baseline", fake->vm.name);
+	}
+	fake_template_note("back", fake->vm.name);
 	fake->vm.state = baseline->state;
 	copy_files(&agent->files, &agent->file_count, baseline->files, baseline->file_count);
 	pv_bytes_printf(&fake->console, "rewound\r\n");
@@ -457,6 +426,7 @@ int pv_vm_baseline_return(struct pv_vm_baseline *baseline, struct pv_err *err)
 
 int pv_vm_baseline_go(struct pv_vm_baseline *baseline, struct pv_err *err)
 {
+	fake_template_note("go", baseline->vm->name);
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/gmem.h"
 #include "base/loop.h"
 #include "base/pack.h"
 #include "lab/config.h"
@@ -143,6 +144,71 @@ static void one_with_a_path_is_that_file(void **state)
 	pv_snapshot_destroy(snapshot);
 }
 
+/* Restores the file, changes a byte of the guest's memory, and keeps that in memory. */
+static struct pv_snapshot *go_on_from(struct world *world, const char *path)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_template *template = NULL;
+	struct pv_machine *machine = NULL;
+	struct pv_snapshot *snapshot = NULL;
+	const struct pv_machine_restore options = {.boot = &world->guest->config};
+	int code = pv_template_open(&template, path, true, &err);
+	if (!code)
+		code = pv_machine_restore(
+		    &machine, &world->guest->kvm, world->guest->loop, template, &options, &err);
+	pv_template_unref(template);
+	if (!code) {
+		pv_gmem_write(pv_machine_memory(machine), 0x30000, "x", 1);
+		code = pv_machine_freeze(machine, &template, &err);
+	}
+	if (!code)
+		code = pv_snapshot_create_memory(&snapshot, template, &err);
+	if (code)
+		fail_msg("%s", err.text);
+	pv_template_unref(template);
+	pv_machine_destroy(machine);
+	return snapshot;
+}
+
+static void a_cache_gets_layers_and_a_user_whole_files(void **state)
+{
+	struct world *world = *state;
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_snapshot *base, *next;
+	struct pv_template_info info;
+	struct pv_template *opened;
+	char layer[128];
+	const char *path;
+	uint64_t size;
+	snprintf(layer, sizeof(layer), "%s/b.snap", world->folder);
+	freeze(world);
+	assert_int_equal(pv_snapshot_create_memory(&base, world->template, &err), 0);
+	assert_int_equal(pv_snapshot_write_layer(base, world->path, world->folder, &err), 0);
+	pv_snapshot_destroy(base);
+	assert_int_equal(pv_template_inspect(&info, world->path, &err), 0);
+	assert_null(info.base);
+	next = go_on_from(world, world->path);
+	assert_int_equal(pv_snapshot_write_layer(next, layer, world->folder, &err), 0);
+	assert_int_equal(pv_template_inspect(&info, layer, &err), 0);
+	assert_string_equal(info.base, world->path);
+	pv_template_info_finish(&info);
+	/* The path that a script sees is a whole file all the same. */
+	assert_int_equal(pv_snapshot_size(next, &size, &err), 0);
+	assert_true(size > pv_template_memory(world->template));
+	assert_int_equal(pv_snapshot_path(next, &path, &err), 0);
+	assert_int_equal(pv_template_inspect(&info, path, &err), 0);
+	assert_null(info.base);
+	pv_snapshot_destroy(next);
+	assert_int_equal(pv_template_open(&opened, layer, true, &err), 0);
+	pv_template_unref(opened);
+	/* One that is a file is not written again. */
+	assert_int_equal(pv_snapshot_create_file(&base, world->template, world->path, &err), 0);
+	assert_int_equal(pv_snapshot_write_layer(base, layer, world->folder, &err), -EINVAL);
+	pv_snapshot_destroy(base);
+	assert_int_equal(pv_template_open(&opened, layer, false, &err), -ESTALE);
+	unlink(layer);
+}
+
 /* Restores a file with this section and expects the sentence. NULL `profile` packs none. */
 static void check_section(struct world *world, struct pv_vm *vm, uint64_t version,
     const char *profile, uint64_t cid, const char *sentence)
@@ -203,6 +269,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(one_in_memory_has_a_nameless_file),
 	    TEST(one_with_a_path_is_that_file),
+	    TEST(a_cache_gets_layers_and_a_user_whole_files),
 	    TEST(a_wrong_section_is_refused_and_the_vm_stays),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

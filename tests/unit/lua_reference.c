@@ -32,6 +32,7 @@ static const char walker[] =
     " local v = provium:vm('v', 'tiny'):boot()\n"
     " all('VM', debug.getmetatable(v).__index)\n"
     " all('Snapshot', debug.getmetatable(v:snapshot()).__index)\n"
+    " all('LabSnapshot', debug.getmetatable(provium:snapshot()).__index)\n"
     " all('Console', debug.getmetatable(v:console()).__index)\n"
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
     "debug.getmetatable(r).__index)\n"

@@ -94,17 +94,11 @@ static void resume_it(struct pv_machine *machine)
 		fail_msg("%s", err.text);
 }
 
-/* Lets the guest look at its events once more; returns whether that of the generation is raised. */
-static bool is_announced(struct guest *guest, struct pv_machine *machine)
+/* The next status that the guest stores. */
+static uint8_t next_status(struct guest *guest, struct pv_machine *machine)
 {
 	uint8_t status = 0xff;
-	pv_loop_lock(guest->loop);
-	const bool runs = pv_machine_state(machine) == PV_MACHINE_RUNNING;
-	pv_loop_unlock(guest->loop);
-	if (runs)
-		pause_it(machine);
 	assert_int_equal(pv_gmem_write(pv_machine_memory(machine), STATUS_AT, &status, 1), 0);
-	resume_it(machine);
 	while (status == 0xff) {
 		pv_loop_lock(guest->loop);
 		guest->console_len = 0;
@@ -113,7 +107,20 @@ static bool is_announced(struct guest *guest, struct pv_machine *machine)
 		assert_int_equal(
 		    pv_gmem_read(pv_machine_memory(machine), STATUS_AT, &status, 1), 0);
 	}
-	return status & 1u << PV_LAYOUT_GPE_GENERATION;
+	return status;
+}
+
+/* Lets the guest look at its events once more; returns whether that of the generation is raised. */
+static bool is_announced(struct guest *guest, struct pv_machine *machine)
+{
+	pv_loop_lock(guest->loop);
+	const bool runs = pv_machine_state(machine) == PV_MACHINE_RUNNING;
+	pv_loop_unlock(guest->loop);
+	if (!runs)
+		resume_it(machine);
+	/* The first one may have been read before the pause. */
+	next_status(guest, machine);
+	return next_status(guest, machine) & 1u << PV_LAYOUT_GPE_GENERATION;
 }
 
 /* A machine whose guest was given the page, as a booted kernel is, and its template. */

@@ -126,7 +126,7 @@ static struct pv_ram_image *freeze(struct pv_ram *ram)
 
 static void fork_of(struct pv_ram *ram, struct pv_ram_image *image)
 {
-	if (pv_ram_init_private(ram, -1, image, &err) < 0)
+	if (pv_ram_init_private(ram, -1, image, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -157,7 +157,7 @@ static void test_a_layer_holds_what_was_written(void **state)
 	assert_int_equal(layer->depth, 1);
 	assert_int_equal(layer->file_end, 4 * PAGE);
 	assert_int_equal(stored(layer), 3 * PAGE); /* one is a page of zeroes */
-	assert_int_equal(stored(base), before);
+	assert_true(stored(base) <= before);
 	fork_of(&child, layer);
 	for (unsigned i = 0; i < 2; i++) {
 		const struct pv_ram *which = i ? &child : &ram;
@@ -289,7 +289,7 @@ static void test_much_is_copied_whole(void **state)
 	struct pv_ram_image *whole = freeze(&ram);
 	assert_int_equal(whole->depth, 0);
 	assert_int_equal(whole->piece_count, 1);
-	assert_int_equal(stored(base), before);
+	assert_true(stored(base) <= before);
 	pv_ram_image_unref(base);
 	fork_of(&child, whole);
 	assert_int_equal(*page_of(&child, 3), 5);
@@ -373,6 +373,10 @@ static void exhaust_mappings(uint8_t **at, size_t *count, unsigned spare)
 
 static void test_no_mappings_are_left(void **state)
 {
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+	print_message("skipped: a sanitizer needs mappings of its own\n");
+	skip();
+#endif
 	struct pv_ram ram, other, child;
 	uint8_t *room = NULL;
 	size_t count;
@@ -384,9 +388,9 @@ static void test_no_mappings_are_left(void **state)
 	struct pv_ram_image *above;
 	int frozen = pv_ram_freeze(&ram, &above, &err);
 	/* The first one takes what freezing gave back. */
-	int forked = pv_ram_init_private(&other, -1, layer, &err);
+	int forked = pv_ram_init_private(&other, -1, layer, NULL, &err);
 	if (forked == 0)
-		forked = pv_ram_init_private(&child, -1, layer, &err);
+		forked = pv_ram_init_private(&child, -1, layer, NULL, &err);
 	munmap(room, count * PAGE);
 	if (frozen < 0 || forked < 0)
 		fail_msg("%s", err.text);

@@ -69,6 +69,18 @@ PAYLOAD(local_ticker,
 	     "local_tick: incl %cs:0x1000; xor %edx, %edx; mov $0x80b, %ecx; xor %eax, %eax; "
 	     "wrmsr; iret\n");
 
+/*
+ * All vCPUs count, each in its own word from 0x9000 on. The first one starts the others, at the
+ * beginning of this code, by messages from its local APIC.
+ */
+PAYLOAD(crowd, "mov %cs, %ax; mov %ax, %ds\n"
+	       "mov $0x1b, %ecx; rdmsr; mov %eax, %ebx; or $0xc00, %eax; wrmsr\n"
+	       "test $0x100, %ebx; jz 1f\n"
+	       "xor %edx, %edx; mov $0x80f, %ecx; mov $0x1ff, %eax; wrmsr\n"
+	       "mov $0x830, %ecx; mov $0xc4500, %eax; wrmsr; mov $0xc4608, %eax; wrmsr\n" PRINT(
+		   ".") "1: mov $0x802, %ecx; rdmsr; shl $2, %eax; mov %eax, %ebx\n"
+			"2: incl 0x1000(%bx); jmp 2b");
+
 /* Prints the letters of the alphabet round and round, and reads what is typed into 0x9000. */
 PAYLOAD(talker, "mov $0x3f9, %dx; mov $1, %al; out %al, %dx; mov $0x3f8, %dx\n"
 		"1: mov $'a', %al; 2: out %al, %dx; inc %al; cmp $'z'+1, %al; jne 2b; incl 0x1000; "
@@ -184,6 +196,62 @@ static void test_saved_again_is_the_same_with_two_vcpus(void **state)
 {
 	struct guest *guest = *state;
 	guest->config.cpus = 2;
+	guest_start(guest, counter, counter_end);
+	check_self(guest);
+}
+
+static void wait_for_all(struct pv_machine *machine)
+{
+	uint32_t before[4];
+	const int64_t deadline = pv_clock_deadline(60 * PV_CLOCK_SECOND);
+	for (unsigned i = 0; i < 4; i++)
+		before[i] = peek(machine, 0x9000 + 4 * i);
+	for (unsigned i = 0; i < 4; i++) {
+		while (peek(machine, 0x9000 + 4 * i) == before[i]) {
+			assert_true(pv_clock_now() < deadline);
+			poll(NULL, 0, 1);
+		}
+	}
+}
+
+/* Often more than the host has. */
+static void test_four_busy_vcpus_go_on(void **state)
+{
+	struct guest *guest = *state;
+	struct pv_err err = PV_ERR_INIT;
+	guest->config.cpus = 4;
+	guest_start(guest, crowd, crowd_end);
+	guest_wait_console(guest, ".");
+	wait_for_all(guest->machine);
+	assert_int_equal(pv_machine_pause(guest->machine, &err), 0);
+	struct pv_template *template = freeze(guest->machine);
+	for (unsigned i = 0; i < 3; i++) {
+		struct pv_machine *machine = restore(guest, template, false);
+		for (unsigned k = 0; k < 4; k++)
+			assert_int_equal(
+			    peek(machine, 0x9000 + 4 * k), peek(guest->machine, 0x9000 + 4 * k));
+		struct pv_template *again = freeze(machine);
+		assert_same_state(template, again);
+		pv_template_unref(again);
+		assert_int_equal(pv_machine_resume(machine, &err), 0);
+		wait_for_all(machine);
+		assert_int_equal(pv_machine_pause(machine, &err), 0);
+		assert_int_equal(pv_machine_rewind(machine, &err), 0);
+		assert_int_equal(pv_machine_resume(machine, &err), 0);
+		wait_for_all(machine);
+		pv_machine_destroy(machine);
+	}
+	pv_template_unref(template);
+	assert_int_equal(guest->stops, 0);
+}
+
+/* As many vCPUs as the processors of this host and twice two more; the others wait to be started.
+ */
+static void test_more_vcpus_than_processors(void **state)
+{
+	struct guest *guest = *state;
+	const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	guest->config.cpus = processors > 0 && processors < 28 ? (unsigned)processors + 4 : 32;
 	guest_start(guest, counter, counter_end);
 	check_self(guest);
 }
@@ -375,6 +443,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_saved_again_is_the_same),
 	    TEST(test_saved_again_is_the_same_with_two_vcpus),
+	    TEST(test_four_busy_vcpus_go_on),
+	    TEST(test_more_vcpus_than_processors),
 	    TEST(test_saved_again_is_the_same_without_devices),
 	    TEST(test_saved_again_is_the_same_with_high_memory),
 	    TEST(test_a_ticking_timer_ticks_on),

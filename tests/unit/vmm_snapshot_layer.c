@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -277,11 +278,11 @@ static void test_a_header_tells_the_base(void **state)
 static void test_a_tree_may_be_moved(void **state)
 {
 	struct world *world = *state;
-	char folders[2][128], files[2][160], moved[96];
+	char folder[128], files[2][128], moved[96];
 	for (unsigned i = 0; i < 2; i++) {
-		snprintf(folders[i], sizeof(folders[i]), "%s/%u", world->tree, i);
-		snprintf(files[i], sizeof(files[i]), "%s/vm.snap", folders[i]);
-		assert_int_equal(mkdir(folders[i], 0700), 0);
+		snprintf(folder, sizeof(folder), "%s/%u", world->tree, i);
+		snprintf(files[i], sizeof(files[i]), "%s/%u/vm.snap", world->tree, i);
+		assert_int_equal(mkdir(folder, 0700), 0);
 	}
 	make_base(world);
 	make_next(world, world->paths[0], files[0], 1);
@@ -573,6 +574,86 @@ static void test_too_large_a_file_leaves_nothing(void **state)
 	pv_template_unref(template);
 }
 
+/* KiB of the process's memory in [start, end), each page divided by those who share it. */
+static uint64_t share_of(const void *start, const void *end)
+{
+	FILE *file = fopen("/proc/self/smaps", "r");
+	char line[512];
+	bool within = false;
+	unsigned long long from, to, kib;
+	uint64_t total = 0;
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%llx-%llx ", &from, &to) == 2)
+			within = from >= (uintptr_t)start && to <= (uintptr_t)end;
+		else if (within && sscanf(line, "Pss: %llu", &kib) == 1)
+			total += kib;
+	}
+	fclose(file);
+	return total;
+}
+
+static uint64_t touch_marks(const struct pv_ram *ram)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < 512; i++)
+		sum += ram->host[MARKS + 4096 * i];
+	return sum;
+}
+
+/* Opens the file anew and reads the marks. */
+static void map_file(struct pv_ram *ram, const char *path)
+{
+	struct pv_template *template = open_file(path);
+	ok(pv_ram_init_private(ram, -1, template->ram, NULL, &err));
+	pv_template_unref(template);
+	assert_true(touch_marks(ram) > 0);
+}
+
+/* Another process that has the file mapped until it is killed. */
+static pid_t start_other(const char *path, int pipes[2])
+{
+	pid_t other = fork();
+	assert_true(other >= 0);
+	if (other > 0)
+		return other;
+	struct pv_ram ram;
+	char byte = 0;
+	map_file(&ram, path);
+	if (write(pipes[1], &byte, 1) != 1)
+		_exit(1);
+	/* Until the parent has looked. */
+	pause();
+	_exit(0);
+}
+
+static void test_processes_share_the_pages_of_a_file(void **state)
+{
+	struct world *world = *state;
+	struct pv_ram ram;
+	int pipes[2];
+	char byte;
+	make_chain(world, 2);
+	assert_int_equal(pipe(pipes), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		map_file(&ram, world->paths[i]);
+		const uint64_t alone = share_of(ram.host, ram.host + ram.size);
+		assert_true(alone >= 2048);
+		pid_t other = start_other(world->paths[i], pipes);
+		assert_int_equal(read(pipes[0], &byte, 1), 1);
+		assert_true(touch_marks(&ram) > 0);
+		const uint64_t shared = share_of(ram.host, ram.host + ram.size);
+		kill(other, SIGKILL);
+		assert_int_equal(waitpid(other, NULL, 0), other);
+		if (shared > alone * 6 / 10)
+			fail_msg("%s: %llu KiB alone, %llu with another process", world->paths[i],
+			    (unsigned long long)alone, (unsigned long long)shared);
+		pv_ram_finish(&ram, NULL);
+	}
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -591,6 +672,7 @@ int main(void)
 	    TEST(test_files_may_go_while_guests_run),
 	    TEST(test_a_base_that_was_cut_since_is_refused),
 	    TEST(test_too_large_a_file_leaves_nothing),
+	    TEST(test_processes_share_the_pages_of_a_file),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,353 @@
+/*
+ * Saved labs. Theory: a lab is saved in memory: the index says what there was, and each guest is a
+ * template, which costs next to nothing as long as nobody wants to see a file. All guests stand
+ * still before the first is frozen and go on after the last was, so what they said to each other is
+ * either in all of them or in none. Freezing, which may have to copy, is done by several threads.
+ *
+ * Each guest has its VM's baseline, too: the VM that was saved can go back in place, and is known
+ * by it. Files are lab/lab_snapshot_file.c, restoring is lab/lab_restore.c.
+ *
+ * Only when a script asks for the path of one in memory it is written, into a file system of our
+ * own that nobody else has mounted; its path leads through /proc, and with this process it is gone.
+ * Where the kernel does not grant that, it is a directory in $TMPDIR. Script thread.
+ */
+#include "lab/lab_snapshot.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "lab/crew.h"
+#include "lab/lab.h"
+#include "lab/lab_snapshot_private.h"
+#include "lab/lab_tree.h"
+#include "lab/vm.h"
+#include "lab/vm_private.h"
+#include "vmm/template.h"
+
+/* --- life --- */
+
+struct pv_lab_snapshot *pv_lab_snapshot_new(struct pv_err *err)
+{
+	struct pv_lab_snapshot *snapshot = calloc(1, sizeof(*snapshot));
+	if (snapshot)
+		snapshot->filesystem = -1;
+	else
+		pv_err_nomem(err, "snapshot of a lab");
+	return snapshot;
+}
+
+int pv_lab_snapshot_make_room(struct pv_lab_snapshot *snapshot, struct pv_err *err)
+{
+	snapshot->guests = calloc(snapshot->index.vm_count + 1, sizeof(*snapshot->guests));
+	return snapshot->guests ? 0 : pv_err_nomem(err, "snapshot of a lab");
+}
+
+static void forget_guests(struct pv_lab_snapshot *snapshot)
+{
+	for (size_t i = 0; snapshot->guests && i < snapshot->index.vm_count; i++) {
+		struct pv_lab_guest *guest = &snapshot->guests[i];
+		pv_template_unref(guest->template);
+		pv_vm_baseline_destroy(guest->baseline);
+		*guest = (struct pv_lab_guest){0};
+	}
+}
+
+void pv_lab_snapshot_destroy(struct pv_lab_snapshot *snapshot)
+{
+	if (!snapshot)
+		return;
+	if (snapshot->temporary)
+		(void)pv_lab_snapshot_remove(snapshot->directory); /* nobody to tell */
+	pv_fd_close(&snapshot->filesystem);
+	forget_guests(snapshot);
+	free(snapshot->guests);
+	free(snapshot->directory);
+	pv_lab_index_finish(&snapshot->index);
+	free(snapshot);
+}
+
+size_t pv_lab_snapshot_vm_count(const struct pv_lab_snapshot *snapshot)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < snapshot->index.vm_count; i++)
+		count += snapshot->index.vms[i].first == i;
+	return count;
+}
+
+int pv_lab_outcome_first(const struct pv_lab_outcome *outcomes, size_t count, struct pv_err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!outcomes[i].status)
+			continue;
+		*err = outcomes[i].err;
+		return outcomes[i].status;
+	}
+	return 0;
+}
+
+/* --- taking --- */
+
+/* Places in the tree and in the index have the same numbers. */
+struct taking {
+	struct pv_lab_tree tree;
+	struct pv_lab_snapshot *snapshot;
+	struct pv_lab_outcome *outcomes;
+};
+
+/* Says which VMs cannot be saved, all of them. */
+static int check_states(const struct pv_lab_tree *tree, struct pv_err *err)
+{
+	struct pv_bytes report = {0};
+	unsigned streams = 0, idle = 0;
+	for (size_t i = 0; i < tree->vm_count; i++) {
+		struct pv_vm *vm = tree->vms[i].vm;
+		if (tree->vms[i].first != i)
+			continue;
+		enum pv_vm_state state = pv_vm_state(vm);
+		unsigned open = pv_vm_open_streams(vm);
+		bool runs = state == PV_VM_BOOTED || state == PV_VM_PAUSED;
+		if (runs && !open)
+			continue;
+		(void)pv_bytes_printf(&report, "%s", report.len ? "\n" : "");
+		(void)pv_bytes_printf(&report, "vm `");
+		(void)pv_lab_tree_path(tree, i, &report);
+		if (runs)
+			streams += open,
+			    (void)pv_bytes_printf(&report, "`: %u stream(s) open", open);
+		else
+			idle++, (void)pv_bytes_printf(
+				    &report, "` is %s, not booted", pv_vm_state_name(state));
+	}
+	const char *text = pv_bytes_text(&report);
+	int status = 0;
+	if (idle)
+		status = pv_err_set(err, PV_ERR_STATE, EBADFD,
+		    "%s (cannot snapshot); boot all VMs of the lab first, or take these out with "
+		    "lab:remove",
+		    text ? text : "not enough memory");
+	else if (streams)
+		status = pv_err_set(err, PV_ERR_STATE, EBUSY,
+		    "%u stream(s) still open\n%s\nclose streams before the snapshot", streams,
+		    text ? text : "not enough memory");
+	pv_bytes_finish(&report);
+	return status;
+}
+
+static int list_members(struct taking *taking, struct pv_err *err)
+{
+	struct pv_lab_index *index = &taking->snapshot->index;
+	const struct pv_lab_tree *tree = &taking->tree;
+	int status = 0;
+	for (size_t i = 0; i < tree->lab_count && !status; i++)
+		status = pv_lab_index_add_lab(index, pv_lab_name(tree->labs[i].lab),
+		    tree->labs[i].parent, tree->labs[i].first, err);
+	for (size_t i = 0; i < tree->vm_count && !status; i++) {
+		const struct pv_lab_tree_vm *place = &tree->vms[i];
+		status = pv_lab_index_add_vm(
+		    index, pv_vm_name(place->vm), place->parent, place->first, err);
+		if (!status && place->first == i)
+			status = pv_lab_index_set_guest(index, i, pv_vm_profile(place->vm),
+			    pv_vm_memory(place->vm), pv_vm_cpus(place->vm), err);
+	}
+	return status;
+}
+
+/* Any thread. */
+static void freeze_one(void *ctx, size_t index)
+{
+	struct taking *taking = ctx;
+	const struct pv_lab_tree_vm *place = &taking->tree.vms[index];
+	struct pv_lab_outcome *outcome = &taking->outcomes[index];
+	if (place->first == index)
+		outcome->status = pv_vm_save_freeze(
+		    place->vm, &taking->snapshot->guests[index].template, &outcome->err);
+}
+
+/* All guests stand still. */
+static int freeze_all(struct taking *taking, struct pv_err *err)
+{
+	const struct pv_lab_tree *tree = &taking->tree;
+	pv_crew_run(tree->vm_count, freeze_one, taking);
+	int status = pv_lab_outcome_first(taking->outcomes, tree->vm_count, err);
+	for (size_t i = 0; i < tree->vm_count && !status; i++) {
+		struct pv_lab_guest *guest = &taking->snapshot->guests[i];
+		if (tree->vms[i].first == i)
+			status = pv_vm_baseline_create(
+			    &guest->baseline, tree->vms[i].vm, guest->template, err);
+	}
+	return status;
+}
+
+/* Each VM once. */
+static int save(struct taking *taking, struct pv_err *err)
+{
+	const struct pv_lab_tree *tree = &taking->tree;
+	struct pv_err later = PV_ERR_INIT;
+	size_t begun = 0;
+	int status = 0, resumed = 0;
+	while (begun < tree->vm_count && !status) {
+		if (tree->vms[begun].first == begun)
+			status = pv_vm_save_begin(tree->vms[begun].vm, err);
+		begun += !status;
+	}
+	if (!status)
+		status = freeze_all(taking, err);
+	for (size_t i = 0; i < begun; i++) {
+		if (tree->vms[i].first != i)
+			continue;
+		int code = pv_vm_save_end(tree->vms[i].vm, resumed ? &(struct pv_err){0} : &later);
+		resumed = resumed ? resumed : code;
+	}
+	if (!status && resumed) {
+		*err = later;
+		status = resumed;
+	}
+	return status;
+}
+
+int pv_lab_snapshot_take(struct pv_lab_snapshot **out, struct pv_lab *lab, struct pv_err *err)
+{
+	struct taking taking = {.snapshot = pv_lab_snapshot_new(err)};
+	*out = NULL;
+	if (!taking.snapshot)
+		return -ENOMEM;
+	int status = pv_lab_tree_init(&taking.tree, lab, err);
+	if (!status)
+		status = check_states(&taking.tree, err);
+	if (!status)
+		status = list_members(&taking, err);
+	if (!status)
+		status = pv_lab_snapshot_make_room(taking.snapshot, err);
+	if (!status) {
+		taking.outcomes = calloc(taking.tree.vm_count + 1, sizeof(*taking.outcomes));
+		status = taking.outcomes ? save(&taking, err) : pv_err_nomem(err, "lab");
+	}
+	free(taking.outcomes);
+	pv_lab_tree_finish(&taking.tree);
+	if (status)
+		pv_lab_snapshot_destroy(taking.snapshot);
+	else
+		*out = taking.snapshot;
+	return status;
+}
+
+/* --- the directory of one in memory --- */
+
+/* A file system that goes with its descriptor. Returns that or -1. */
+static int open_filesystem(void)
+{
+	int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	int fd = -1;
+	if (context < 0)
+		return -1;
+	/* No limit of its own, as of files in memory. */
+	if (fsconfig(context, FSCONFIG_SET_STRING, "mode", "0700", 0) == 0 &&
+	    fsconfig(context, FSCONFIG_SET_STRING, "size", "0", 0) == 0 &&
+	    fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+		fd = fsmount(context, FSMOUNT_CLOEXEC,
+		    MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
+	close(context);
+	return fd;
+}
+
+static int make_temporary(struct pv_lab_snapshot *snapshot, struct pv_err *err)
+{
+	const char *folder = getenv("TMPDIR");
+	char *path = NULL;
+	int fd = open_filesystem();
+	int printed =
+	    fd >= 0 ? asprintf(&path, "/proc/%d/fd/%d", getpid(), fd)
+		    : asprintf(&path, "%s/provium-lab-XXXXXX", folder && *folder ? folder : "/tmp");
+	if (printed < 0) {
+		pv_fd_close(&fd);
+		return pv_err_nomem(err, "snapshot of a lab");
+	}
+	if (fd < 0 && !mkdtemp(path)) {
+		int status = pv_err_system(err, errno, "directory `%s`: cannot be made", path);
+		free(path);
+		return status;
+	}
+	snapshot->directory = path;
+	snapshot->filesystem = fd;
+	snapshot->temporary = fd < 0;
+	return 0;
+}
+
+static void drop_temporary(struct pv_lab_snapshot *snapshot)
+{
+	if (snapshot->temporary)
+		(void)pv_lab_snapshot_remove(snapshot->directory);
+	pv_fd_close(&snapshot->filesystem);
+	free(snapshot->directory);
+	snapshot->directory = NULL;
+	snapshot->temporary = false;
+}
+
+int pv_lab_snapshot_path(struct pv_lab_snapshot *snapshot, const char **path, struct pv_err *err)
+{
+	int status = 0;
+	*path = NULL;
+	if (!snapshot->directory && snapshot->deleted)
+		return pv_err_set(err, PV_ERR_STATE, ENOENT,
+		    "snapshot: it was deleted before it had a path; take a new one");
+	if (!snapshot->directory) {
+		status = make_temporary(snapshot, err);
+		if (status)
+			return status;
+		status = pv_lab_snapshot_fill(snapshot, snapshot->directory, NULL, err);
+		if (status)
+			drop_temporary(snapshot);
+	}
+	*path = snapshot->directory;
+	return status;
+}
+
+int pv_lab_snapshot_size(struct pv_lab_snapshot *snapshot, uint64_t *size, struct pv_err *err)
+{
+	const char *path;
+	*size = 0;
+	if (snapshot->deleted)
+		return 0;
+	int status = pv_lab_snapshot_path(snapshot, &path, err);
+	if (status)
+		return status;
+	DIR *dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT
+			   ? 0
+			   : pv_err_system(err, errno, "directory `%s`: cannot be read", path);
+	for (const struct dirent *entry; (entry = readdir(dir));) {
+		struct stat info;
+		if (fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(info.st_mode))
+			*size += (uint64_t)info.st_size;
+	}
+	closedir(dir);
+	return 0;
+}
+
+int pv_lab_snapshot_delete(struct pv_lab_snapshot *snapshot, struct pv_err *err)
+{
+	if (snapshot->deleted)
+		return 0;
+	if (snapshot->directory && snapshot->filesystem < 0) {
+		int status = pv_lab_snapshot_remove(snapshot->directory);
+		if (status)
+			return pv_err_system(
+			    err, -status, "directory `%s`: cannot be deleted", snapshot->directory);
+	}
+	pv_fd_close(&snapshot->filesystem);
+	snapshot->temporary = false;
+	snapshot->deleted = true;
+	forget_guests(snapshot);
+	return 0;
+}
