@@ -64,8 +64,9 @@ int pv_vm_snapshot(
 
 /*
  * From created or shutdown to booted: the saved guest goes on, with its own memory, vCPUs, vsock
- * address and profile (if that still exists). Guest time goes on where it stood, or jumps to the
- * host's with `clock_now`. On failure the VM is as before, or `dead` when the guest ran already.
+ * address and profile (if that still exists). Guest time goes on where it stood; with `clock_now`
+ * the wall clock is the host's before anything else is asked of the guest, while what counts from
+ * the boot goes on. On failure the VM is as before, or `dead` when the guest ran already.
  */
 int pv_vm_restore(
     struct pv_vm *vm, struct pv_snapshot *snapshot, bool clock_now, struct pv_err *err);

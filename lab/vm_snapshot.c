@@ -242,6 +242,7 @@ static int build(struct pv_vm *vm, struct pv_template *template, bool clock_now,
 	vm->stopped = vm->powered_off = false;
 	vm->death[0] = '\0';
 	vm->entropy_due = !pv_template_is_seeded(template);
+	vm->wall_due = clock_now;
 	status = pv_machine_restore(&vm->machine, kvm, vm->host->loop, template, &restore, err);
 	pv_initramfs_cool(&vm->initramfs);
 	return status;
@@ -275,6 +276,9 @@ int pv_vm_restore_go(struct pv_vm *vm, const char *what, struct pv_err *err)
 		/* Ready already, but for a connection that was not adopted. */
 		pv_loop_lock(loop);
 		status = pv_vm_wait_agent(vm, what, pv_clock_deadline(vm->agent_wait_ns), err);
+		if (!status && vm->wall_due)
+			pv_agent_set_wall(vm->agent, pv_clock_wall());
+		vm->wall_due = false;
 		pv_loop_unlock(loop);
 	}
 	if (status)

@@ -14,6 +14,7 @@
 #include <sys/utsname.h>
 
 #include "agent/guest/entropy.h"
+#include "agent/guest/wall_clock.h"
 #include "base/err.h"
 #include "base/fd.h"
 
@@ -183,6 +184,10 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request)
 		pv_entropy_add(request->entropy);
 		return 0;
 	}
+	if (request->op == PV_REQUEST_SET_WALL) {
+		pv_wall_clock_set(request->wall_ns);
+		return 0;
+	}
 	if (known)
 		return -EBADMSG; /* answers could not be told apart */
 	if (calls->count >= PV_PROTOCOL_CALLS_MAX)
@@ -205,8 +210,9 @@ static int take_frame(void *ctx, struct pv_span payload)
 		status = dispatch(calls, &request);
 	else if (status == -EINVAL && request.op == PV_REQUEST_CHUNK)
 		status = -EBADMSG; /* a call without this piece of its data must not go on */
-	else if (status == -EINVAL && request.op == PV_REQUEST_RESEED)
-		status = -EBADMSG; /* it has no answer */
+	else if (status == -EINVAL &&
+		 (request.op == PV_REQUEST_RESEED || request.op == PV_REQUEST_SET_WALL))
+		status = -EBADMSG; /* they have no answer */
 	else if (status == -EINVAL)
 		status = refuse(calls, request.id, PV_REPLY_BAD_REQUEST, err.text);
 	else if (status == -ENOSYS)
