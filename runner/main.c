@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -62,7 +64,8 @@ static int run_files(const struct pv_discovery *discovery, const struct pv_confi
 
 /*
  * The configuration: the one that was named; else provium.toml here; else the one in the first
- * path's folder, so that a folder of tests can bring its own (`provium examples/`).
+ * path's folder, so that a folder of tests can bring its own (`provium examples/`, or a file
+ * there).
  */
 static int load_config(
     const struct pv_runner_options *options, struct pv_config *config, struct pv_err *err)
@@ -71,11 +74,19 @@ static int load_config(
 	char beside[4096];
 	if (options->config)
 		return pv_config_load(config, options->config, true, err);
-	if (access(name, F_OK) < 0 && options->word_count &&
-	    (size_t)snprintf(beside, sizeof(beside), "%s/%s", options->words[0], name) <
-		sizeof(beside) &&
-	    access(beside, F_OK) == 0)
-		return pv_config_load(config, beside, true, err);
+	if (access(name, F_OK) < 0 && options->word_count) {
+		/* The folder itself, or that of a file. */
+		const char *path = options->words[0], *slash = strrchr(path, '/');
+		struct stat st;
+		int len = (int)strlen(path);
+		if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+			len = slash ? (int)(slash - path) : -1;
+		if (len >= 0 &&
+		    (size_t)snprintf(beside, sizeof(beside), "%.*s/%s", len, path, name) <
+			sizeof(beside) &&
+		    access(beside, F_OK) == 0)
+			return pv_config_load(config, beside, true, err);
+	}
 	return pv_config_load(config, name, false, err);
 }
 

@@ -10,10 +10,12 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/utsname.h>
 
 #include "agent/guest/entropy.h"
 #include "base/err.h"
+#include "base/fd.h"
 
 static const char *const capabilities[] = {"exec", "files"};
 
@@ -163,6 +165,8 @@ static int say_hello(struct pv_calls *calls, uint64_t id)
 		status = pv_reply_put_hello(out, id, name.release, capabilities,
 		    sizeof(capabilities) / sizeof(capabilities[0]));
 	pv_connection_flush(&calls->connection);
+	if (calls->rest_fd >= 0)
+		pv_connection_hold(&calls->connection);
 	return status;
 }
 
@@ -243,7 +247,25 @@ static const struct pv_connection_ops connection_ops = {
 
 void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop)
 {
-	*calls = (struct pv_calls){.loop = loop, .root = {.proc = -1}};
+	*calls = (struct pv_calls){.loop = loop, .root = {.proc = -1}, .rest_fd = -1};
 	pv_connection_init(&calls->connection, loop, &connection_ops, calls);
 	pv_pool_init(&calls->pool);
+}
+
+static void rest_is_there(void *ctx, uint32_t events)
+{
+	struct pv_calls *calls = ctx;
+	(void)events; /* nobody ever writes: this is the end */
+	pv_loop_watch_remove(&calls->rest);
+	pv_fd_close(&calls->rest_fd);
+	pv_connection_release(&calls->connection);
+}
+
+void pv_calls_wait_for(struct pv_calls *calls, int fd)
+{
+	struct pv_err err = PV_ERR_INIT;
+	calls->rest_fd = fd;
+	if (pv_loop_watch_add(calls->loop, &calls->rest, fd, EPOLLIN, rest_is_there, calls, &err) <
+	    0)
+		pv_fd_close(&calls->rest_fd);
 }
