@@ -19,7 +19,7 @@
 #include "base/err.h"
 
 /* How far behind a push_file its `auto_dep = false` may stand; bounds the work on hostile text. */
-#define CALL_MAX 4096
+#define CALL_MAX 1024
 
 enum token {
 	TOKEN_END,
