@@ -30,14 +30,18 @@
 #include "vmm/kernel.h"
 
 /* Changed when the same input gives another image. */
-#define RECIPE "2"
+#define RECIPE "3"
 
 #define PATH_SIZE 4096
 
-static const char *const to_load[] = {
+/* Before the agent says hello. */
+static const char *const to_load_first[] = {
     "virtio_pci", "vmw_vsock_virtio_transport", /* the agent's connection */
-    "virtio_console", "virtio_rng", "button",	/* vm:power_button() */
+    "button",					/* vm:power_button() */
 };
+
+/* Before the agent does anything else. */
+static const char *const to_load[] = {"virtio_console", "virtio_rng"};
 
 static const char *const to_include[] = {
     "virtio_blk",
@@ -275,7 +279,12 @@ static int want_extra(struct build *build, struct pv_err *err)
 
 static int choose_modules(struct build *build, struct pv_err *err)
 {
-	int status = want_usual(build, to_load, sizeof(to_load) / sizeof(to_load[0]), true, err);
+	int status = want_usual(
+	    build, to_load_first, sizeof(to_load_first) / sizeof(to_load_first[0]), true, err);
+	build->modules.first_count = build->modules.order_count;
+	if (!status)
+		status =
+		    want_usual(build, to_load, sizeof(to_load) / sizeof(to_load[0]), true, err);
 	if (!status)
 		status = want_extra(build, err);
 	if (!status)

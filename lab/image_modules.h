@@ -43,6 +43,7 @@ struct pv_image_modules {
 	struct pv_bytes builtin; /* the text of modules.builtin */
 	size_t *order;		 /* the wanted ones, each behind what it needs */
 	size_t order_count;
+	size_t first_count; /* of them: what the agent's connection and the host's signals need */
 };
 
 #define PV_IMAGE_MODULES_INIT \

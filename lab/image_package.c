@@ -7,8 +7,6 @@
  */
 #include "lab/image_package.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -21,12 +19,15 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/fd.h"
+#include "lab/archive_library.h"
 #include "lab/image_modules.h"
 #include "vmm/kernel.h"
 
 #define STEP	    65536
 #define SPOOL_MAX   (UINT64_C(8) << 30)
 #define BUILTIN_MAX (4u << 20)
+
+static const struct pv_archive_library *libarchive;
 
 struct reader {
 	struct archive *outer;
@@ -43,8 +44,8 @@ struct reader {
 /* libarchive's text of what went wrong, as an error. */
 static int broken(struct archive *archive, struct pv_err *err)
 {
-	const char *why = archive_error_string(archive);
-	int code = archive_errno(archive);
+	const char *why = libarchive->error_string_(archive);
+	int code = libarchive->errno_(archive);
 	return pv_err_set(
 	    err, PV_ERR_INPUT, code > 0 ? code : EBADMSG, "%s", why ? why : "it is damaged");
 }
@@ -53,9 +54,10 @@ static la_ssize_t read_outer(struct archive *inner, void *ctx, const void **data
 {
 	struct reader *reader = ctx;
 	la_ssize_t got =
-	    archive_read_data(reader->outer, reader->outer_data, sizeof(reader->outer_data));
+	    libarchive->read_data_(reader->outer, reader->outer_data, sizeof(reader->outer_data));
 	if (got < 0)
-		archive_set_error(inner, EBADMSG, "%s", archive_error_string(reader->outer));
+		libarchive->set_error_(
+		    inner, EBADMSG, "%s", libarchive->error_string_(reader->outer));
 	*data = reader->outer_data;
 	return got;
 }
@@ -76,7 +78,7 @@ static int take_data(
     struct reader *reader, uint64_t limit, struct pv_bytes *out, struct pv_err *err)
 {
 	for (uint64_t total = 0;;) {
-		la_ssize_t got = archive_read_data(
+		la_ssize_t got = libarchive->read_data_(
 		    reader->inner, reader->inner_data, sizeof(reader->inner_data));
 		if (got < 0)
 			return broken(reader->inner, err);
@@ -145,8 +147,9 @@ static int take_module(
 
 static int take_entry(struct reader *reader, struct archive_entry *entry, struct pv_err *err)
 {
-	const char *path = archive_entry_pathname(entry);
-	if (!path || archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry))
+	const char *path = libarchive->entry_pathname_(entry);
+	if (!path || libarchive->entry_filetype_(entry) != AE_IFREG ||
+	    libarchive->entry_hardlink_(entry))
 		return 0;
 	if (is_kernel(path)) {
 		if (reader->kernel->len)
@@ -163,14 +166,16 @@ static int read_data(struct reader *reader, struct pv_err *err)
 	struct archive *inner = reader->inner;
 	struct archive_entry *entry;
 	/* Named one by one: "all" would start programs for exotic formats. */
-	if (archive_read_support_filter_xz(inner) || archive_read_support_filter_zstd(inner) ||
-	    archive_read_support_filter_gzip(inner) || archive_read_support_filter_bzip2(inner) ||
-	    archive_read_support_format_tar(inner))
+	if (libarchive->read_support_filter_xz_(inner) ||
+	    libarchive->read_support_filter_zstd_(inner) ||
+	    libarchive->read_support_filter_gzip_(inner) ||
+	    libarchive->read_support_filter_bzip2_(inner) ||
+	    libarchive->read_support_format_tar_(inner))
 		return broken(inner, err);
-	if (archive_read_open(inner, reader, NULL, read_outer, NULL) != ARCHIVE_OK)
+	if (libarchive->read_open_(inner, reader, NULL, read_outer, NULL) != ARCHIVE_OK)
 		return broken(inner, err);
 	for (;;) {
-		int got = archive_read_next_header(inner, &entry);
+		int got = libarchive->read_next_header_(inner, &entry);
 		if (got == ARCHIVE_EOF)
 			return 0;
 		if (got != ARCHIVE_OK && got != ARCHIVE_WARN)
@@ -184,19 +189,21 @@ static int read_data(struct reader *reader, struct pv_err *err)
 static int read_package(struct reader *reader, const char *path, struct pv_err *err)
 {
 	struct archive_entry *entry;
-	if (archive_read_support_format_ar(reader->outer) != ARCHIVE_OK)
+	if (libarchive->read_support_format_ar_(reader->outer) != ARCHIVE_OK)
 		return broken(reader->outer, err);
 	/* Where the file cannot be read, that is the error, and not what it holds. */
 	if (access(path, R_OK) < 0)
 		return pv_err_system(err, errno, "cannot read it");
-	if (archive_read_open_filename(reader->outer, path, STEP) != ARCHIVE_OK)
+	if (libarchive->read_open_filename_(reader->outer, path, STEP) != ARCHIVE_OK)
 		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "this is no Debian package (%s)",
-		    archive_error_string(reader->outer));
-	for (int got; (got = archive_read_next_header(reader->outer, &entry)) != ARCHIVE_EOF;) {
+		    libarchive->error_string_(reader->outer));
+	for (int got;
+	     (got = libarchive->read_next_header_(reader->outer, &entry)) != ARCHIVE_EOF;) {
 		if (got != ARCHIVE_OK && got != ARCHIVE_WARN)
 			return pv_err_set(err, PV_ERR_INPUT, EINVAL,
-			    "this is no Debian package (%s)", archive_error_string(reader->outer));
-		const char *name = archive_entry_pathname(entry);
+			    "this is no Debian package (%s)",
+			    libarchive->error_string_(reader->outer));
+		const char *name = libarchive->entry_pathname_(entry);
 		if (name && strncmp(name, "data.tar", 8) == 0)
 			return read_data(reader, err);
 	}
@@ -221,7 +228,8 @@ static int check_complete(const struct reader *reader, struct pv_err *err)
 int pv_image_package_read(const char *path, struct pv_bytes *kernel,
     struct pv_image_modules *modules, char *release, size_t release_size, struct pv_err *err)
 {
-	int status = open_spool(err);
+	libarchive = pv_archive_library_load(err);
+	int status = libarchive ? open_spool(err) : -ENOENT;
 	struct reader *reader = calloc(1, sizeof(*reader));
 	release[0] = '\0';
 	if (status < 0 || !reader) {
@@ -230,8 +238,8 @@ int pv_image_package_read(const char *path, struct pv_bytes *kernel,
 	}
 	modules->spool = status;
 	*reader = (struct reader){
-	    .outer = archive_read_new(),
-	    .inner = archive_read_new(),
+	    .outer = libarchive->read_new_(),
+	    .inner = libarchive->read_new_(),
 	    .kernel = kernel,
 	    .modules = modules,
 	    .release = release,
@@ -241,8 +249,8 @@ int pv_image_package_read(const char *path, struct pv_bytes *kernel,
 						: pv_err_nomem(err, "package");
 	if (!status)
 		status = check_complete(reader, err);
-	archive_read_free(reader->inner);
-	archive_read_free(reader->outer);
+	libarchive->read_free_(reader->inner);
+	libarchive->read_free_(reader->outer);
 	free(reader);
 	return status ? pv_err_prefix(err, "package `%s`", path) : 0;
 }

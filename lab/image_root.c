@@ -20,7 +20,8 @@
 #include "lab/image_busybox.h"
 #include "lab/image_modules.h"
 
-#define LIST_PATH "etc/provium/modules"
+#define LIST_PATH	"etc/provium/modules"
+#define LATER_LIST_PATH LIST_PATH ".later"
 
 static const struct {
 	const char *path;
@@ -123,12 +124,14 @@ static int add_new_parents(struct pv_bytes *out, const char *path, const char *l
 	return 0;
 }
 
-/* The modules and the agent's list of those to load. */
+/* The modules and the agent's lists of those to load. */
 static int add_modules(struct pv_bytes *out, const char *release,
-    const struct pv_image_modules *modules, struct pv_bytes *list)
+    const struct pv_image_modules *modules, struct pv_bytes *list, struct pv_bytes *later)
 {
 	char path[4096], last[4096] = "lib/modules/";
 	int status = pv_bytes_printf(list, "# Loaded by the agent, in this order.\n");
+	if (!status)
+		status = pv_bytes_printf(later, "# Loaded by the agent when it has said hello.\n");
 	for (size_t i = 0; i < modules->order_count && !status; i++) {
 		const struct pv_image_module *module = &modules->items[modules->order[i]];
 		int len = snprintf(path, sizeof(path), "lib/modules/%s/%.*s", release,
@@ -141,7 +144,8 @@ static int add_modules(struct pv_bytes *out, const char *release,
 			status = pv_cpio_add_file(
 			    out, path, 0644, module->content.data, module->content.len);
 		if (!status && module->load)
-			status = pv_bytes_printf(list, "/%s\n", path);
+			status =
+			    pv_bytes_printf(i < modules->first_count ? list : later, "/%s\n", path);
 	}
 	return status;
 }
@@ -175,18 +179,21 @@ static int add_index(
 int pv_image_root_write(struct pv_bytes *out, const char *busybox, const char *release,
     const struct pv_image_modules *modules, struct pv_err *err)
 {
-	struct pv_bytes list = {0};
+	struct pv_bytes list = {0}, later = {0};
 	int status =
 	    add_fixed(out) ? pv_err_nomem(err, "initramfs") : add_busybox(out, busybox, err);
 	if (status)
 		return status;
-	status = add_modules(out, release, modules, &list);
+	status = add_modules(out, release, modules, &list, &later);
 	if (!status && *release)
 		status = add_index(out, release, modules);
 	if (!status)
 		status = add_text(out, LIST_PATH, &list);
 	if (!status)
+		status = add_text(out, LATER_LIST_PATH, &later);
+	if (!status)
 		status = pv_cpio_end(out);
 	pv_bytes_finish(&list);
+	pv_bytes_finish(&later);
 	return status ? pv_err_system(err, -status, "cannot compose the initramfs") : 0;
 }

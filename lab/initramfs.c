@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,6 +35,7 @@
 #include "lab/profile.h"
 
 #define INITRD_MAX (UINT64_C(4) << 30)
+#define COPY_STEP  (1u << 30)
 
 /* Names in an archive have no leading slash. */
 static const char *const agent_path = &PV_CMDLINE_AGENT_PATH[1];
@@ -74,21 +76,17 @@ static int write_file(int fd, const char *what, const char *path, struct pv_err 
 	else if ((uint64_t)st.st_size > INITRD_MAX)
 		status = pv_err_set(err, PV_ERR_LIMIT, EFBIG,
 		    "%s `%s`: %lld bytes are more than 4 GiB", what, path, (long long)st.st_size);
-	char buffer[1 << 14];
+	/* The copy stays in the kernel, which caps each call below 2 GiB. */
 	size_t copied = 0;
 	while (!status) {
-		ssize_t got = read(in, buffer, sizeof(buffer));
+		ssize_t got = sendfile(fd, in, NULL, COPY_STEP);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
-			status = pv_err_system(err, errno, "%s `%s`: cannot read it", what, path);
+			status = pv_err_system(err, errno, "%s `%s`: cannot copy it", what, path);
 		if (got <= 0)
 			break;
 		copied += (size_t)got;
-		int failed = pv_fd_write_all(fd, buffer, (size_t)got);
-		if (failed)
-			status =
-			    pv_err_system(err, -failed, "%s `%s`: cannot keep a copy", what, path);
 	}
 	if (!status && copied % 4) {
 		int failed = pv_fd_write_all(fd, "\0\0\0", 4 - copied % 4);

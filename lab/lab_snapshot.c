@@ -103,42 +103,54 @@ struct taking {
 	struct pv_lab_outcome *outcomes;
 };
 
+/* Why VMs cannot be saved, a line for each. */
+struct obstacles {
+	struct pv_bytes lines;
+	unsigned streams;
+	unsigned idle;
+};
+
+/* Out of memory shortens the report, the refusal itself is not lost. */
+static void look_at(struct obstacles *found, const struct pv_lab_tree *tree, size_t index)
+{
+	struct pv_vm *vm = tree->vms[index].vm;
+	const enum pv_vm_state state = pv_vm_state(vm);
+	const bool runs = state == PV_VM_BOOTED || state == PV_VM_PAUSED;
+	const unsigned streams = pv_vm_open_streams(vm);
+	if (runs && streams == 0)
+		return;
+	(void)pv_bytes_printf(&found->lines, "%svm `", found->lines.len ? "\n" : "");
+	(void)pv_lab_tree_path(tree, index, &found->lines);
+	if (runs) {
+		(void)pv_bytes_printf(&found->lines, "`: %u stream(s) open", streams);
+		found->streams += streams;
+	} else {
+		(void)pv_bytes_printf(
+		    &found->lines, "` is %s, not booted", pv_vm_state_name(state));
+		found->idle++;
+	}
+}
+
 /* Says which VMs cannot be saved, all of them. */
 static int check_states(const struct pv_lab_tree *tree, struct pv_err *err)
 {
-	struct pv_bytes report = {0};
-	unsigned streams = 0, idle = 0;
-	for (size_t i = 0; i < tree->vm_count; i++) {
-		struct pv_vm *vm = tree->vms[i].vm;
-		if (tree->vms[i].first != i)
-			continue;
-		enum pv_vm_state state = pv_vm_state(vm);
-		unsigned open = pv_vm_open_streams(vm);
-		bool runs = state == PV_VM_BOOTED || state == PV_VM_PAUSED;
-		if (runs && !open)
-			continue;
-		(void)pv_bytes_printf(&report, "%s", report.len ? "\n" : "");
-		(void)pv_bytes_printf(&report, "vm `");
-		(void)pv_lab_tree_path(tree, i, &report);
-		if (runs)
-			streams += open,
-			    (void)pv_bytes_printf(&report, "`: %u stream(s) open", open);
-		else
-			idle++, (void)pv_bytes_printf(
-				    &report, "` is %s, not booted", pv_vm_state_name(state));
-	}
-	const char *text = pv_bytes_text(&report);
+	struct obstacles found = {0};
 	int status = 0;
-	if (idle)
+	for (size_t i = 0; i < tree->vm_count; i++) {
+		if (tree->vms[i].first == i)
+			look_at(&found, tree, i);
+	}
+	const char *lines = pv_bytes_text(&found.lines);
+	if (found.idle)
 		status = pv_err_set(err, PV_ERR_STATE, EBADFD,
 		    "%s (cannot snapshot); boot all VMs of the lab first, or take these out with "
 		    "lab:remove",
-		    text ? text : "not enough memory");
-	else if (streams)
+		    lines ? lines : "a VM is not booted");
+	else if (found.streams)
 		status = pv_err_set(err, PV_ERR_STATE, EBUSY,
-		    "%u stream(s) still open\n%s\nclose streams before the snapshot", streams,
-		    text ? text : "not enough memory");
-	pv_bytes_finish(&report);
+		    "%u stream(s) still open\n%s\nclose streams before the snapshot", found.streams,
+		    lines ? lines : "");
+	pv_bytes_finish(&found.lines);
 	return status;
 }
 
@@ -204,8 +216,12 @@ static int save(struct taking *taking, struct pv_err *err)
 	for (size_t i = 0; i < begun; i++) {
 		if (tree->vms[i].first != i)
 			continue;
-		int code = pv_vm_save_end(tree->vms[i].vm, resumed ? &(struct pv_err){0} : &later);
-		resumed = resumed ? resumed : code;
+		struct pv_err failure = PV_ERR_INIT;
+		int code = pv_vm_save_end(tree->vms[i].vm, &failure);
+		if (code && !resumed) {
+			resumed = code;
+			later = failure;
+		}
 	}
 	if (!status && resumed) {
 		*err = later;

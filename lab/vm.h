@@ -64,12 +64,16 @@ int pv_vm_snapshot(
 
 /*
  * From created or shutdown to booted: the saved guest goes on, with its own memory, vCPUs, vsock
- * address and profile (if that still exists). Guest time goes on where it stood, or jumps to the
- * host's with `clock_now`. On failure the VM is as before, or `dead` when the guest ran already.
+ * address and profile (if that still exists). Guest time goes on where it stood; with `clock_now`
+ * the wall clock is the host's before anything else is asked of the guest, while what counts from
+ * the boot goes on. On failure the VM is as before, or `dead` when the guest ran already.
  */
 int pv_vm_restore(
     struct pv_vm *vm, struct pv_snapshot *snapshot, bool clock_now, struct pv_err *err);
 int pv_vm_restore_file(struct pv_vm *vm, const char *path, bool clock_now, struct pv_err *err);
+
+/* The name of the profile of the guest that a snapshot holds. The caller frees it. */
+int pv_vm_saved_profile(struct pv_snapshot *snapshot, char **profile, struct pv_err *err);
 
 /* As pv_vm_restore for a VM made with pv_vm_create_like: it shares the parent's kernel and
  * initramfs. */

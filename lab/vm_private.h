@@ -43,6 +43,7 @@ struct pv_vm {
 	enum pv_vm_state state;
 	struct pv_vsock_conn *conn;
 	bool entropy_due; /* the guest goes on as a copy and has the random numbers of others */
+	bool wall_due;	  /* its clock is to be the host's when it goes on */
 	unsigned open_streams; /* held by scripts; a guest with some is not saved */
 	struct pv_console_log log;
 	char death[PV_ERR_TEXT_MAX]; /* why the guest died, or empty */

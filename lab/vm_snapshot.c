@@ -98,6 +98,20 @@ static int read_owner(struct owner *owner, const struct pv_template *template, s
 	return status;
 }
 
+int pv_vm_saved_profile(struct pv_snapshot *snapshot, char **profile, struct pv_err *err)
+{
+	struct pv_template *template = NULL;
+	struct owner owner;
+	*profile = NULL;
+	int status = pv_snapshot_open(snapshot, &template, err);
+	if (!status)
+		status = read_owner(&owner, template, err);
+	if (!status && !(*profile = strdup(owner.profile)))
+		status = pv_err_nomem(err, "the name of a profile");
+	pv_template_unref(template);
+	return status;
+}
+
 /* --- save --- */
 
 static int refuse(struct pv_vm *vm, struct pv_err *err)
@@ -242,6 +256,7 @@ static int build(struct pv_vm *vm, struct pv_template *template, bool clock_now,
 	vm->stopped = vm->powered_off = false;
 	vm->death[0] = '\0';
 	vm->entropy_due = !pv_template_is_seeded(template);
+	vm->wall_due = clock_now;
 	status = pv_machine_restore(&vm->machine, kvm, vm->host->loop, template, &restore, err);
 	pv_initramfs_cool(&vm->initramfs);
 	return status;
@@ -275,6 +290,9 @@ int pv_vm_restore_go(struct pv_vm *vm, const char *what, struct pv_err *err)
 		/* Ready already, but for a connection that was not adopted. */
 		pv_loop_lock(loop);
 		status = pv_vm_wait_agent(vm, what, pv_clock_deadline(vm->agent_wait_ns), err);
+		if (!status && vm->wall_due)
+			pv_agent_set_wall(vm->agent, pv_clock_wall());
+		vm->wall_due = false;
 		pv_loop_unlock(loop);
 	}
 	if (status)

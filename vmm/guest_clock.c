@@ -18,6 +18,10 @@
  * that make the thaw work as after a pause. Guest time is therefore the same to the cycle however
  * long a snapshot lay about.
  *
+ * A jump to the host's time changes the date alone. Were kvmclock and the TSC to jump as well, all
+ * timers would ring, and after years Linux would count the seconds one by one with interrupts off.
+ * Its own wall time it keeps as a difference to kvmclock, so it has to be told from within.
+ *
  * Freeze, thaw, save and load run on the thread that pauses, while all vCPUs are parked; the MSR
  * write on a vCPU thread under the loop lock. Linux: Documentation/virt/kvm/x86/msr.rst,
  * devices/vcpu.rst; Intel SDM volume 3A, 11.5.4.
@@ -116,10 +120,14 @@ void pv_guest_clock_carry(struct pv_guest_clock *clock)
 	clock->scaled = false;
 }
 
+uint64_t pv_guest_clock_elapsed(const struct pv_guest_clock *clock)
+{
+	return clock->running ? kvmclock(clock) : clock->frozen_ns;
+}
+
 int64_t pv_guest_clock_now(const struct pv_guest_clock *clock)
 {
-	uint64_t elapsed = clock->running ? kvmclock(clock) : clock->frozen_ns;
-	return clock->wall_base_ns + (int64_t)elapsed;
+	return clock->wall_base_ns + (int64_t)pv_guest_clock_elapsed(clock);
 }
 
 static struct kvm_device_attr offset_attr(uint64_t *offset)
@@ -360,17 +368,8 @@ int pv_guest_clock_load(struct pv_guest_clock *clock, const struct pv_val *val, 
 
 void pv_guest_clock_jump(struct pv_guest_clock *clock, int64_t wall_ns)
 {
-	const int64_t jump = wall_ns - pv_guest_clock_now(clock);
-	if (jump <= 0)
-		return;
-	clock->frozen_ns += (uint64_t)jump;
-	/* The TSC goes the same way, or the guest would find its clocks in disagreement. */
-	const uint64_t cycles =
-	    (uint64_t)((unsigned __int128)jump * host_khz(clock) / (PV_CLOCK_SECOND / 1000));
-	for (unsigned i = 0; i < clock->vm->cpus && clock->frozen; i++) {
-		clock->frozen[i].tsc += cycles;
-		clock->frozen[i].offset += cycles;
-	}
+	const int64_t base = wall_ns - (int64_t)clock->frozen_ns;
+	clock->wall_base_ns = base > 0 ? base : 0;
 }
 
 bool pv_guest_clock_write_msr(

@@ -58,8 +58,14 @@ int pv_guest_clock_save(
     const struct pv_guest_clock *clock, struct pv_pack *pack, struct pv_err *err);
 int pv_guest_clock_load(struct pv_guest_clock *clock, const struct pv_val *val, struct pv_err *err);
 
-/* Moves guest time that stands still forward, so that it is `wall_ns`; never back. */
+/*
+ * Makes guest time that stands still that of `wall_ns`, earlier or later. Only the date: what the
+ * guest's processors and timers have counted goes on from where it stood.
+ */
 void pv_guest_clock_jump(struct pv_guest_clock *clock, int64_t wall_ns);
+
+/* Nanoseconds that the guest has lived through since it booted. As the next one. */
+uint64_t pv_guest_clock_elapsed(const struct pv_guest_clock *clock);
 
 /* The guest's wall time, nanoseconds since 1970. Any thread that may look at the machine. */
 int64_t pv_guest_clock_now(const struct pv_guest_clock *clock);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct kvm_coalesced_mmio_ring;
 struct kvm_run;
 struct pv_err;
 struct pv_kvm;
@@ -27,6 +28,7 @@ struct pv_kvm_vm {
 	bool catches_clock; /* writes to the wall clock MSRs exit to user space */
 	unsigned cpus;
 	struct pv_kvm_vcpu *vcpus;
+	struct kvm_coalesced_mmio_ring *coalesced; /* vmm/coalesced.h, or NULL */
 };
 
 /*

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "vmm/coalesced.h"
 #include "vmm/kvm.h"
 #include "vmm/layout.h"
 #include "vmm/machine_private.h"
@@ -145,6 +146,8 @@ static int assemble(struct pv_machine *machine, struct pv_err *err)
 	    &machine->vm, machine->kvm, &machine->ram, machine->cpus, !machine->no_devices, err);
 	if (code < 0)
 		return code;
+	if (!machine->no_devices)
+		machine->vm.coalesced = pv_coalesced_begin(&machine->vm);
 	pv_guest_clock_init(&machine->clock, &machine->vm, machine->initial_time_ns);
 	pv_gsi_init(&machine->gsi, &machine->vm);
 	if (!machine->no_devices) {

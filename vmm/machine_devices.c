@@ -27,6 +27,12 @@ static int64_t wall_now(void *ctx)
 	return pv_guest_clock_now(&machine->clock);
 }
 
+static int64_t elapsed_now(void *ctx)
+{
+	const struct pv_machine *machine = ctx;
+	return (int64_t)pv_guest_clock_elapsed(&machine->clock);
+}
+
 static void rtc_due(void *ctx)
 {
 	struct pv_machine *machine = ctx;
@@ -64,8 +70,9 @@ static void init_platform(struct pv_machine *machine)
 {
 	const struct pv_rtc_host rtc_host = {
 	    .now = wall_now, .wake_at = rtc_wake_at, .ctx = machine};
+	/* The timer of power management counts, whatever the date. */
 	const struct pv_pm_host pm_host = {
-	    .now = wall_now, .power_off = power_off, .reset = reset, .ctx = machine};
+	    .now = elapsed_now, .power_off = power_off, .reset = reset, .ctx = machine};
 	wire(machine, &machine->serial_wire, PV_LAYOUT_GSI_SERIAL);
 	wire(machine, &machine->rtc_wire, PV_LAYOUT_GSI_RTC);
 	wire(machine, &machine->sci_wire, PV_LAYOUT_GSI_SCI);

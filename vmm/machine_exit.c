@@ -8,6 +8,7 @@
 #include <linux/kvm.h>
 #include <stdio.h>
 
+#include "vmm/coalesced.h"
 #include "vmm/explain.h"
 #include "vmm/machine_private.h"
 
@@ -79,6 +80,11 @@ static void system_event(struct pv_machine *machine, unsigned vcpu, const struct
 void pv_machine_exited(void *ctx, unsigned vcpu, struct kvm_run *run)
 {
 	struct pv_machine *machine = ctx;
+	if (pv_coalesced_is_pending(machine->vm.coalesced)) {
+		pv_loop_lock(machine->loop);
+		pv_coalesced_drain(machine->vm.coalesced, &machine->pio);
+		pv_loop_unlock(machine->loop);
+	}
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO: access_port(machine, run); break;
 	case KVM_EXIT_MMIO: access_memory(machine, run); break;

@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "vmm/coalesced.h"
 #include "vmm/kvm.h"
 #include "vmm/machine_private.h"
 #include "vmm/reap.h"
@@ -73,6 +74,7 @@ static void park(struct pv_machine *machine)
 	pv_crew_call_in(&machine->crew);
 	pv_crew_wait_parked(&machine->crew);
 	pv_loop_lock(machine->loop);
+	pv_coalesced_drain(machine->vm.coalesced, &machine->pio);
 }
 
 /* [locked] The machine is stopped for the reason in `stop`; its threads end by themselves. */
@@ -100,6 +102,8 @@ static int rebuild(struct pv_machine *machine, struct pv_kvm_vm *fresh, struct p
 	    fresh, machine->kvm, &machine->ram, machine->cpus, !machine->no_devices, err);
 	if (code < 0)
 		return code;
+	if (!machine->no_devices)
+		fresh->coalesced = pv_coalesced_begin(fresh);
 	code = pv_machine_set_entry(machine, fresh, err);
 	if (code < 0)
 		pv_kvm_vm_finish(fresh, NULL);

@@ -68,7 +68,9 @@ struct pv_machine_restore {
 	const struct pv_machine_config *boot;
 	pv_machine_adopt *adopt; /* NULL: all connections are reset */
 	void *adopt_ctx;	 /* both stay with the machine, for its rewinds */
-	bool clock_now; /* guest time jumps to the host's; else it goes on where it stood */
+	/* The date, as the RTC shows it and a reboot finds it, is the host's; else it goes on where it
+	 * stood. A system that runs keeps its own and has to be told by whom it listens to. */
+	bool clock_now;
 	bool reseed;	/* a seeded entropy device gives the host's entropy instead */
 };
 

@@ -4,12 +4,13 @@
  *
  * - There is an /init: a child serves, PID 1 becomes /init, with the arguments and environment that
  * the kernel gave, and mounts nothing: the guest runs as it would without us. Modules are loaded
- * before the two part, because an init that moves to another root deletes them. The child marks its
+ * before that, because an init that moves to another root deletes them. The child marks its
  * name with `@`: systemd spares such processes when it changes the root.
  * - There is none: the agent is the init. It mounts only what a guest program expects to find. /tmp
  * and /run get a file system of their own only when the archive has put nothing there.
  *
- * Start-up time is measured, so the order is: what the connection needs, the connection, all else.
+ * Start-up time is measured, so the order is: what the connection needs, the connection, all else,
+ * which is done at the lowest priority beside the hello; requests wait for it (pv_calls_wait_for).
  */
 #include "agent/guest/boot.h"
 
@@ -17,12 +18,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -30,8 +34,10 @@
 #include <unistd.h>
 
 #include "agent/guest/modules.h"
+#include "base/fd.h"
 
-#define INIT "/init"
+#define INIT	  "/init"
+#define NICE_LAST 19
 
 struct file_system {
 	const char *type;
@@ -156,7 +162,7 @@ static int raise_loopback(void)
 	return status;
 }
 
-void pv_boot_mount(void)
+static void mount_all(void)
 {
 	for (unsigned i = 0; i < sizeof(file_systems) / sizeof(file_systems[0]); i++)
 		complain(file_systems[i].target, mount_one(&file_systems[i]));
@@ -189,33 +195,86 @@ static bool has_init(const char *self)
 	return stat(self, &own) < 0 || init.st_dev != own.st_dev || init.st_ino != own.st_ino;
 }
 
-bool pv_boot_begin(char **argv)
+/* The rest does not take the processor from the one who says hello. */
+static void be_nice(int nice)
 {
-	if (has_init(argv[0])) {
-		pv_modules_load(PV_MODULES_LIST);
-		pid_t child = fork();
-		if (child == 0) {
-			setsid();
-			argv[0][0] = '@';
-			pv_boot_complete_process();
-			return true;
-		}
-		char *name = argv[0];
-		argv[0] = (char *)INIT;
-		execve(INIT, argv, environ);
-		fprintf(stderr, "provium-agent: %s cannot be executed (%s); going on without it\n",
-		    INIT, strerror(errno));
-		argv[0] = name;
-		/* Two agents must not serve; the kernel's loader has refused, so nothing has run
-		 * yet. */
-		if (child > 0 && kill(child, SIGKILL) == 0)
-			waitpid(child, NULL, 0);
+	/* Of this thread, although POSIX means the process. */
+	setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
+}
+
+/* Becomes the archive's init; returns when that is not to be. `child` serves. */
+static void become_init(char **argv, pid_t child)
+{
+	int nice = getpriority(PRIO_PROCESS, 0);
+	be_nice(NICE_LAST);
+	pv_modules_load(PV_MODULES_LATER_LIST);
+	be_nice(nice);
+	char *name = argv[0];
+	argv[0] = (char *)INIT;
+	execve(INIT, argv, environ);
+	fprintf(stderr, "provium-agent: %s cannot be executed (%s); going on without it\n", INIT,
+	    strerror(errno));
+	argv[0] = name;
+	/* Two agents must not serve; the kernel's loader has refused, so nothing has run yet. */
+	if (child > 0 && kill(child, SIGKILL) == 0)
+		waitpid(child, NULL, 0);
+}
+
+bool pv_boot_begin(char **argv, int *rest_fd)
+{
+	bool beside = has_init(argv[0]);
+	int ends[2] = {-1, -1};
+	*rest_fd = -1;
+	if (!beside) {
 		mount_devices();
 		pv_boot_complete_process();
-		return false;
 	}
+	pv_modules_load(PV_MODULES_LIST);
+	if (!beside)
+		return false;
+	/* The other end closes when this process has become the init. */
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		ends[0] = ends[1] = -1;
+	pid_t child = fork();
+	if (child == 0) {
+		pv_fd_close(&ends[1]);
+		*rest_fd = ends[0];
+		setsid();
+		argv[0][0] = '@';
+		pv_boot_complete_process();
+		return true;
+	}
+	pv_fd_close(&ends[0]);
+	become_init(argv, child);
+	pv_fd_close(&ends[1]);
 	mount_devices();
 	pv_boot_complete_process();
-	pv_modules_load(PV_MODULES_LIST);
 	return false;
+}
+
+static void *load_rest(void *end)
+{
+	int fd = (int)(intptr_t)end;
+	be_nice(NICE_LAST);
+	mount_all();
+	pv_modules_load(PV_MODULES_LATER_LIST);
+	close(fd);
+	return NULL;
+}
+
+int pv_boot_rest(void)
+{
+	int ends[2];
+	pthread_t thread;
+	if (pipe2(ends, O_CLOEXEC) == 0) {
+		if (pthread_create(&thread, NULL, load_rest, (void *)(intptr_t)ends[1]) == 0) {
+			pthread_detach(thread);
+			return ends[0];
+		}
+		close(ends[0]);
+		close(ends[1]);
+	}
+	mount_all();
+	pv_modules_load(PV_MODULES_LATER_LIST);
+	return -1;
 }

@@ -10,10 +10,13 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/utsname.h>
 
 #include "agent/guest/entropy.h"
+#include "agent/guest/wall_clock.h"
 #include "base/err.h"
+#include "base/fd.h"
 
 static const char *const capabilities[] = {"exec", "files"};
 
@@ -163,6 +166,8 @@ static int say_hello(struct pv_calls *calls, uint64_t id)
 		status = pv_reply_put_hello(out, id, name.release, capabilities,
 		    sizeof(capabilities) / sizeof(capabilities[0]));
 	pv_connection_flush(&calls->connection);
+	if (calls->rest_fd >= 0)
+		pv_connection_hold(&calls->connection);
 	return status;
 }
 
@@ -177,6 +182,10 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request)
 	if (request->op == PV_REQUEST_RESEED) {
 		pv_root_follow(&calls->root);
 		pv_entropy_add(request->entropy);
+		return 0;
+	}
+	if (request->op == PV_REQUEST_SET_WALL) {
+		pv_wall_clock_set(request->wall_ns);
 		return 0;
 	}
 	if (known)
@@ -201,8 +210,9 @@ static int take_frame(void *ctx, struct pv_span payload)
 		status = dispatch(calls, &request);
 	else if (status == -EINVAL && request.op == PV_REQUEST_CHUNK)
 		status = -EBADMSG; /* a call without this piece of its data must not go on */
-	else if (status == -EINVAL && request.op == PV_REQUEST_RESEED)
-		status = -EBADMSG; /* it has no answer */
+	else if (status == -EINVAL &&
+		 (request.op == PV_REQUEST_RESEED || request.op == PV_REQUEST_SET_WALL))
+		status = -EBADMSG; /* they have no answer */
 	else if (status == -EINVAL)
 		status = refuse(calls, request.id, PV_REPLY_BAD_REQUEST, err.text);
 	else if (status == -ENOSYS)
@@ -243,7 +253,25 @@ static const struct pv_connection_ops connection_ops = {
 
 void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop)
 {
-	*calls = (struct pv_calls){.loop = loop, .root = {.proc = -1}};
+	*calls = (struct pv_calls){.loop = loop, .root = {.proc = -1}, .rest_fd = -1};
 	pv_connection_init(&calls->connection, loop, &connection_ops, calls);
 	pv_pool_init(&calls->pool);
+}
+
+static void rest_is_there(void *ctx, uint32_t events)
+{
+	struct pv_calls *calls = ctx;
+	(void)events; /* nobody ever writes: this is the end */
+	pv_loop_watch_remove(&calls->rest);
+	pv_fd_close(&calls->rest_fd);
+	pv_connection_release(&calls->connection);
+}
+
+void pv_calls_wait_for(struct pv_calls *calls, int fd)
+{
+	struct pv_err err = PV_ERR_INIT;
+	calls->rest_fd = fd;
+	if (pv_loop_watch_add(calls->loop, &calls->rest, fd, EPOLLIN, rest_is_there, calls, &err) <
+	    0)
+		pv_fd_close(&calls->rest_fd);
 }

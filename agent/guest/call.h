@@ -45,11 +45,16 @@ struct pv_calls {
 	struct pv_pool pool;
 	struct pv_reaper reaper;
 	struct pv_root root;
+	struct pv_loop_watch rest; /* of what is still being loaded */
+	int rest_fd;		   /* -1: everything is there */
 	struct pv_call *first;
 	unsigned count;
 };
 
 void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop);
+
+/* Until `fd` reads as ended, answers hello and nothing else: requests wait. Takes it over. */
+void pv_calls_wait_for(struct pv_calls *calls, int fd);
 
 /* Registers the call of a request. The number is free: the dispatcher has looked. */
 void pv_call_begin(

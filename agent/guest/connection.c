@@ -73,7 +73,7 @@ static void close_stream(struct pv_connection *connection)
 	pv_frame_reader_finish(&connection->reader);
 	pv_bytes_finish(&connection->out);
 	connection->sent = 0;
-	connection->up = connection->broken = connection->full = false;
+	connection->up = connection->broken = connection->full = connection->held = false;
 }
 
 static void lose(struct pv_connection *connection)
@@ -146,7 +146,7 @@ void pv_connection_flush(struct pv_connection *connection)
 	}
 	/* EPOLLOUT also when somebody must still hear that there is room again. */
 	bool waiting = queued(connection) > 0 || connection->full;
-	set_events(connection, waiting ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	set_events(connection, (connection->held ? 0 : EPOLLIN) | (waiting ? EPOLLOUT : 0));
 }
 
 static void report_room(struct pv_connection *connection)
@@ -163,13 +163,31 @@ static int take_frames(struct pv_connection *connection)
 {
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_span payload;
-	int status;
-	while ((status = pv_frame_next(&connection->reader, &payload, &err)) > 0) {
+	int status = 0;
+	while (!connection->held &&
+	       (status = pv_frame_next(&connection->reader, &payload, &err)) > 0) {
 		status = connection->ops->frame(connection->ctx, payload);
 		if (status < 0)
 			return status;
 	}
 	return status;
+}
+
+void pv_connection_hold(struct pv_connection *connection)
+{
+	connection->held = true;
+	if (connection->up)
+		set_events(connection, connection->events & ~(uint32_t)EPOLLIN);
+}
+
+void pv_connection_release(struct pv_connection *connection)
+{
+	connection->held = false;
+	if (!connection->up)
+		return;
+	set_events(connection, connection->events | EPOLLIN);
+	if (take_frames(connection) < 0)
+		pv_connection_break(connection);
 }
 
 /* Reads what has come. Returns 0, or negative when the stream is over or unusable. */

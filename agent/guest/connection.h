@@ -39,6 +39,7 @@ struct pv_connection {
 	struct pv_bytes out; /* frames for the host; the first `sent` bytes are gone */
 	size_t sent;
 	bool full; /* somebody was told that there is no room */
+	bool held; /* no frames are taken */
 };
 
 void pv_connection_init(struct pv_connection *connection, struct pv_loop *loop,
@@ -58,6 +59,11 @@ struct pv_bytes *pv_connection_out(struct pv_connection *connection);
 
 /* Sends what the socket takes now; the rest follows by itself. Never calls back. */
 void pv_connection_flush(struct pv_connection *connection);
+
+/* Takes no more frames of this stream until the release; they wait in the socket. Both may be
+ * called from `frame` and at any other time. */
+void pv_connection_hold(struct pv_connection *connection);
+void pv_connection_release(struct pv_connection *connection);
 
 /* Gives the stream up soon (from the loop, not from within this call). */
 void pv_connection_break(struct pv_connection *connection);

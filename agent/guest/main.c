@@ -28,6 +28,7 @@ struct role {
 	bool init;   /* nobody else is PID 1 */
 	bool beside; /* of an initramfs' own init */
 	int fd;	     /* a socket to serve, or -1 */
+	int rest_fd; /* what reads as ended when all is loaded, or -1 */
 };
 
 /*
@@ -61,11 +62,14 @@ static int serve(const struct role *role)
 		pv_connection_start(&calls->connection);
 	if (role->beside)
 		pv_root_init(&calls->root);
+	int rest_fd = role->rest_fd;
 	if (role->init) {
 		/* The host's answer is on its way meanwhile. */
-		pv_boot_mount();
+		rest_fd = pv_boot_rest();
 		pv_power_init(&power, loop);
 	}
+	if (rest_fd >= 0)
+		pv_calls_wait_for(calls, rest_fd);
 	pv_loop_unlock(loop);
 	if (status < 0)
 		goto fail;
@@ -86,11 +90,11 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-	struct role role = {.fd = -1};
+	struct role role = {.fd = -1, .rest_fd = -1};
 	umask(022);
 	if (getpid() == 1 && !(argc > 1 && strncmp(argv[1], "--", 2) == 0)) {
 		/* The kernel passes its own words as arguments; they are for an init. */
-		role.beside = pv_boot_begin(argv);
+		role.beside = pv_boot_begin(argv, &role.rest_fd);
 		role.init = !role.beside;
 		return serve(&role);
 	}
@@ -112,5 +116,6 @@ int main(int argc, char **argv)
 	if (argc != 2 || strcmp(argv[1], "--serve") != 0)
 		return usage();
 	pv_modules_load(PV_MODULES_LIST);
+	pv_modules_load(PV_MODULES_LATER_LIST);
 	return serve(&role);
 }

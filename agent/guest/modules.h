@@ -4,7 +4,9 @@
 #ifndef PV_AGENT_GUEST_MODULES_H
 #define PV_AGENT_GUEST_MODULES_H
 
-#define PV_MODULES_LIST "/etc/provium/modules"
+/* What the connection needs, and what is to be there before the first request is served. */
+#define PV_MODULES_LIST	      "/etc/provium/modules"
+#define PV_MODULES_LATER_LIST "/etc/provium/modules.later"
 
 /*
  * Loads the modules that `list` names: one absolute path a line, module parameters may follow it,

@@ -135,20 +135,30 @@ bool pv_agent_adopt(
 	return true;
 }
 
-void pv_agent_reseed(struct pv_agent *agent, const void *data, size_t len)
+/* Sends a request that has no answer. */
+static void tell(struct pv_agent *agent, struct pv_request *request)
 {
 	struct pv_err ignored = PV_ERR_INIT;
-	struct pv_request request = {
-	    .id = agent->last_id + 1,
-	    .op = PV_REQUEST_RESEED,
-	    .entropy = {.data = data, .len = len},
-	};
-	if (!agent->ready || len > PV_PROTOCOL_ENTROPY_MAX)
-		return;
-	if (pv_request_encode(&request, &agent->out, &ignored) < 0)
+	request->id = agent->last_id + 1;
+	if (!agent->ready || pv_request_encode(request, &agent->out, &ignored) < 0)
 		return;
 	agent->last_id++;
 	pv_agent_flush(agent);
+}
+
+void pv_agent_reseed(struct pv_agent *agent, const void *data, size_t len)
+{
+	struct pv_request request = {
+	    .op = PV_REQUEST_RESEED, .entropy = {.data = data, .len = len}
+	  };
+	if (len <= PV_PROTOCOL_ENTROPY_MAX)
+		tell(agent, &request);
+}
+
+void pv_agent_set_wall(struct pv_agent *agent, int64_t wall_ns)
+{
+	struct pv_request request = {.op = PV_REQUEST_SET_WALL, .wall_ns = wall_ns};
+	tell(agent, &request);
 }
 
 bool pv_agent_is_ready(const struct pv_agent *agent)

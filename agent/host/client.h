@@ -51,6 +51,8 @@ bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops,
  */
 #define PV_AGENT_ENTROPY_MAX 256u
 void pv_agent_reseed(struct pv_agent *agent, const void *data, size_t len);
+/* [locked] Sets the guest's wall clock, in the same manner. */
+void pv_agent_set_wall(struct pv_agent *agent, int64_t wall_ns);
 /* [locked] Bytes came, room came, the stream ended. */
 void pv_agent_receive(struct pv_agent *agent, const void *data, size_t len);
 void pv_agent_writable(struct pv_agent *agent);

@@ -13,8 +13,9 @@
  * bytes of one call on the way; the agent's `credit` frames raise that as it digests them, so that
  * a program that does not read its input blocks nobody else and costs bounded memory.
  *
- * `reseed` has a number of its own and no answer: it is sent ahead of the first call to a guest
- * that goes on from a snapshot, and the agent digests it before it looks at the next frame.
+ * `reseed` and `set_wall` have numbers of their own and no answer: they are sent ahead of the first
+ * call to a guest that goes on from a snapshot, and the agent digests each before it looks at the
+ * next frame.
  */
 #ifndef PV_AGENT_PROTO_PROTOCOL_H
 #define PV_AGENT_PROTO_PROTOCOL_H

@@ -23,6 +23,7 @@ static const char *const op_names[PV_REQUEST_OP_COUNT] = {
     [PV_REQUEST_WRITE_FILE] = "write_file",
     [PV_REQUEST_STAT] = "stat",
     [PV_REQUEST_RESEED] = "reseed",
+    [PV_REQUEST_SET_WALL] = "set_wall",
     [PV_REQUEST_CHUNK] = "chunk",
     [PV_REQUEST_FINISH] = "finish",
     [PV_REQUEST_CANCEL] = "cancel",
@@ -98,6 +99,10 @@ static void put_arguments(struct pv_pack *pack, const struct pv_request *request
 		pv_pack_str(pack, "data");
 		pv_pack_bin(pack, request->entropy.data, request->entropy.len);
 		break;
+	case PV_REQUEST_SET_WALL:
+		pv_pack_str(pack, "wall_ns");
+		pv_pack_int(pack, request->wall_ns);
+		break;
 	case PV_REQUEST_CHUNK:
 		pv_pack_str(pack, "data");
 		pv_pack_bin(pack, request->chunk.data, request->chunk.len);
@@ -115,6 +120,7 @@ static uint32_t argument_count(enum pv_request_op op)
 	case PV_REQUEST_WRITE_FILE: return 4;
 	case PV_REQUEST_STAT: return 2;
 	case PV_REQUEST_RESEED: return 1;
+	case PV_REQUEST_SET_WALL: return 1;
 	case PV_REQUEST_CHUNK: return 1;
 	default: return 0;
 	}
@@ -293,6 +299,11 @@ static int get_arguments(struct pv_request *request, const struct pv_val *map, s
 	case PV_REQUEST_RESEED:
 		if (!get_data(map, PV_PROTOCOL_ENTROPY_MAX, &request->entropy))
 			return wrong(err, request, "`data` must be bytes, and not too many");
+		return 0;
+	case PV_REQUEST_SET_WALL:
+		if (!pv_val_int(pv_val_get(map, "wall_ns"), &request->wall_ns) ||
+		    request->wall_ns < 0)
+			return wrong(err, request, "`wall_ns` must be a number from 0");
 		return 0;
 	case PV_REQUEST_CHUNK:
 		if (!get_data(map, PV_PROTOCOL_CHUNK_MAX, &request->chunk))

@@ -19,7 +19,8 @@ enum pv_request_op {
 	PV_REQUEST_READ_FILE,
 	PV_REQUEST_WRITE_FILE,
 	PV_REQUEST_STAT,
-	PV_REQUEST_RESEED, /* has no answer */
+	PV_REQUEST_RESEED,   /* has no answer */
+	PV_REQUEST_SET_WALL, /* has no answer */
 	/* These three belong to the call whose number they carry, and have no answer of their own.
 	 */
 	PV_REQUEST_CHUNK,
@@ -62,6 +63,7 @@ struct pv_request {
 		struct pv_request_file file;
 		struct pv_span chunk;
 		struct pv_span entropy;
+		int64_t wall_ns; /* since 1970, not before */
 	};
 	/* After decoding: one block with every string and list; pv_request_finish frees it, whoever
 	 * sets it to NULL has taken it over. */

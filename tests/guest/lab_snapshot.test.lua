@@ -109,3 +109,16 @@ test("what is damaged is refused and changes nothing", function(t)
 	end)
 	host("rm -r " .. dir)
 end)
+
+test("a full disk leaves nothing behind", function(t)
+	local small = os.tmpname() .. ".d"
+	host("mkdir " .. small)
+	if not os.execute("mount -t tmpfs -o size=4M none " .. small) then
+		t:skip("no file system can be mounted here")
+	end
+	fails(t, ".snap`: cannot be written: No space left on device", root.snapshot, root, small .. "/lab")
+	t:assert_eq(host("ls -A " .. small), "")
+	web:run("true"):assert_ok()
+	db:run("true"):assert_ok()
+	host("umount " .. small .. " && rmdir " .. small)
+end)

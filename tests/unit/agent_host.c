@@ -45,6 +45,7 @@ struct peer {
 	uint64_t uploaded; /* bulk bytes that came */
 	uint64_t exec_id;
 	uint64_t reseed_id;
+	uint64_t wall_id;
 	char entropy[8];
 	bool stuck; /* the link takes no more until somebody calls writable */
 	const void *hostile;
@@ -395,9 +396,9 @@ static void adoption_is_refused_beside_a_link_and_for_impossible_numbers(void **
 
 static void keep_entropy(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
+	if (request->op == PV_REQUEST_SET_WALL && request->wall_ns == 1000000000)
+		peer->wall_id = request->id;
 	if (request->op == PV_REQUEST_RESEED) {
-		if (peer->exec_id != 0)
-			abort();
 		peer->reseed_id = request->id;
 		snprintf(peer->entropy, sizeof(peer->entropy), "%.*s", (int)request->entropy.len,
 		    (const char *)request->entropy.data);
@@ -405,7 +406,7 @@ static void keep_entropy(struct peer *peer, const struct pv_request *request, st
 	restored(peer, request, out);
 }
 
-static void entropy_goes_ahead_of_the_first_call_and_nothing_waits_for_it(void **state)
+static void entropy_and_time_go_ahead_of_the_first_call_and_nothing_waits_for_them(void **state)
 {
 	struct peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
@@ -417,15 +418,16 @@ static void entropy_goes_ahead_of_the_first_call_and_nothing_waits_for_it(void *
 	assert_true(adopt(peer, 50));
 	pv_loop_lock(peer->loop);
 	pv_agent_reseed(peer->agent, "dice", 4);
+	pv_agent_set_wall(peer->agent, 1000000000);
 	assert_int_equal(pv_agent_in_flight(peer->agent), 0);
 	assert_true(pv_agent_is_quiescent(peer->agent));
-	assert_int_equal(pv_agent_next_id(peer->agent), 51);
-	peer->exec_id = 0;
+	assert_int_equal(pv_agent_next_id(peer->agent), 52);
 	pv_loop_unlock(peer->loop);
 	assert_int_equal(run_true(peer, &err), 0);
 	assert_int_equal(peer->reseed_id, 50);
 	assert_string_equal(peer->entropy, "dice");
-	assert_int_equal(peer->exec_id, 51);
+	assert_int_equal(peer->wall_id, 51);
+	assert_int_equal(peer->exec_id, 52);
 }
 
 struct waiter {
@@ -650,7 +652,7 @@ int main(void)
 	    TEST(a_second_link_is_refused_and_a_later_one_taken),
 	    TEST(an_agent_of_another_version_is_refused),
 	    TEST(an_adopted_link_is_ready_at_once_and_numbers_go_on),
-	    TEST(entropy_goes_ahead_of_the_first_call_and_nothing_waits_for_it),
+	    TEST(entropy_and_time_go_ahead_of_the_first_call_and_nothing_waits_for_them),
 	    TEST(adoption_is_refused_beside_a_link_and_for_impossible_numbers),
 	    TEST(a_client_is_quiescent_between_whole_frames_only),
 	    TEST(the_end_of_the_stream_fails_calls),

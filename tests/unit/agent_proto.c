@@ -98,6 +98,8 @@ static void every_operation_survives(void **state)
 			request.hello.version = 9;
 		else if (op == PV_REQUEST_CHUNK)
 			request.chunk = (struct pv_span){.data = "chunk", .len = 5};
+		else if (op == PV_REQUEST_SET_WALL)
+			request.wall_ns = INT64_MAX;
 		else if (op == PV_REQUEST_RESEED)
 			request.entropy = (struct pv_span){.data = "dice", .len = 4};
 		else
@@ -119,6 +121,8 @@ static void every_operation_survives(void **state)
 			assert_int_equal(out.entropy.len, 4);
 			assert_memory_equal(out.entropy.data, "dice", 4);
 		}
+		if (op == PV_REQUEST_SET_WALL)
+			assert_int_equal(out.wall_ns, INT64_MAX);
 		if (op == PV_REQUEST_STAT)
 			assert_true(out.file.follow);
 		if (op == PV_REQUEST_READ_FILE || op == PV_REQUEST_WRITE_FILE)
@@ -207,6 +211,9 @@ static void wrong_arguments_are_refused_with_their_number(void **state)
 	assert_int_equal(DECODE("chunk", "", 0), -EINVAL);
 	assert_int_equal(DECODE("finish", "", 0), 0);
 	assert_int_equal(DECODE("reseed", "", 0), -EINVAL);
+	assert_int_equal(DECODE("set_wall", "", 0), -EINVAL);
+	assert_int_equal(DECODE("set_wall", "\xa7wall_ns\xff", 1), -EINVAL);
+	assert_int_equal(DECODE("set_wall", "\xa7wall_ns\x00", 1), 0);
 	char entropy[8 + PV_PROTOCOL_ENTROPY_MAX + 1] = "\xa4"
 							"data\xc5\x01";
 	assert_int_equal(decode("reseed", entropy, 8 + PV_PROTOCOL_ENTROPY_MAX, 1, &id), 0);

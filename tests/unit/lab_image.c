@@ -231,7 +231,7 @@ static int tear_down(void **state)
 
 struct files {
 	struct pv_bytes list; /* "path mode [-> target]", one a line */
-	struct pv_bytes agent_modules, dep, alias;
+	struct pv_bytes agent_modules, later_modules, dep, alias;
 };
 
 static void read_image(const char *path, struct files *files)
@@ -246,11 +246,12 @@ static void read_image(const char *path, struct files *files)
 			   *link = archive_entry_symlink(entry);
 		pv_bytes_printf(&files->list, "%s %o%s%s\n", name, archive_entry_mode(entry),
 		    link ? " -> " : "", link ? link : "");
-		struct pv_bytes *content = strcmp(name, "etc/provium/modules") == 0
-					       ? &files->agent_modules
-					   : strstr(name, "/modules.dep")   ? &files->dep
-					   : strstr(name, "/modules.alias") ? &files->alias
-									    : NULL;
+		struct pv_bytes *content =
+		    strcmp(name, "etc/provium/modules") == 0	     ? &files->agent_modules
+		    : strcmp(name, "etc/provium/modules.later") == 0 ? &files->later_modules
+		    : strstr(name, "/modules.dep")		     ? &files->dep
+		    : strstr(name, "/modules.alias")		     ? &files->alias
+								     : NULL;
 		char buffer[8192];
 		la_ssize_t len = content ? archive_read_data(archive, buffer, sizeof(buffer)) : 0;
 		if (len > 0)
@@ -259,6 +260,7 @@ static void read_image(const char *path, struct files *files)
 	archive_read_free(archive);
 	pv_bytes_text(&files->list);
 	pv_bytes_text(&files->agent_modules);
+	pv_bytes_text(&files->later_modules);
 	pv_bytes_text(&files->dep);
 	pv_bytes_text(&files->alias);
 }
@@ -267,6 +269,7 @@ static void finish_files(struct files *files)
 {
 	pv_bytes_finish(&files->list);
 	pv_bytes_finish(&files->agent_modules);
+	pv_bytes_finish(&files->later_modules);
 	pv_bytes_finish(&files->dep);
 	pv_bytes_finish(&files->alias);
 }
@@ -323,9 +326,10 @@ static const char loaded[] = "# Loaded by the agent, in this order.\n"
 			     "/" MODULES "kernel/drivers/virtio/virtio_ring.ko\n"
 			     "/" MODULES "kernel/drivers/virtio/virtio_pci.ko\n"
 			     "/" MODULES "kernel/net/vmw_vsock/vsock.ko\n"
-			     "/" MODULES "kernel/net/vmw_vsock/vmw_vsock_virtio_transport.ko\n"
-			     "/" MODULES "kernel/drivers/char/virtio_console.ko\n"
-			     "/" MODULES "kernel/drivers/char/hw_random/virtio-rng.ko\n";
+			     "/" MODULES "kernel/net/vmw_vsock/vmw_vsock_virtio_transport.ko\n";
+static const char later[] = "# Loaded by the agent when it has said hello.\n"
+			    "/" MODULES "kernel/drivers/char/virtio_console.ko\n"
+			    "/" MODULES "kernel/drivers/char/hw_random/virtio-rng.ko\n";
 
 static void expect_usual_image(const struct pv_image_result *result)
 {
@@ -336,6 +340,7 @@ static void expect_usual_image(const struct pv_image_result *result)
 	assert_string_equal(result->missing, "virtio_blk,virtio_net,af_packet,evdev");
 	read_image(result->initrd, &files);
 	assert_string_equal((const char *)files.agent_modules.data, loaded);
+	assert_string_equal((const char *)files.later_modules.data, later);
 	assert_true(has_line(&files.dep, "kernel/drivers/virtio/virtio.ko:"));
 	assert_true(has_line(&files.dep,
 	    "kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko "
@@ -516,8 +521,8 @@ static void extra_modules_are_loaded_with_what_they_need(void **state)
 	build(&options, &result);
 	assert_int_equal(result.modules_loaded, 9);
 	read_image(result.initrd, &files);
-	assert_true(has_line(&files.agent_modules, "/" MODULES "kernel/net/dummy.ko"));
-	assert_true(has_line(&files.agent_modules, "/" MODULES "kernel/lib/crc-x.ko"));
+	assert_true(has_line(&files.later_modules, "/" MODULES "kernel/net/dummy.ko"));
+	assert_true(has_line(&files.later_modules, "/" MODULES "kernel/lib/crc-x.ko"));
 	/* An alias cannot begin a line of its own. */
 	assert_null(strstr((const char *)files.alias.data, "evil"));
 	assert_null(strstr((const char *)files.alias.data, "words"));

@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <linux/kvm.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/gmem.h"
 #include "base/loop.h"
+#include "vmm/machine_private.h"
 
 PAYLOAD(hello, PRINT("h") PRINT("i") POWER_OFF FOREVER);
 
@@ -77,6 +79,25 @@ static void test_memory_accesses_reach_the_device(void **state)
 	guest_wait_stopped(guest);
 	guest->console[guest->console_len] = '\0';
 	assert_string_equal(guest->console, "1!");
+}
+
+/* Addresses the console's function after 2000 others, more than are collected, and sends a byte of
+ * its identity. */
+PAYLOAD(addresser,
+    "mov $0xcf8, %dx; mov $2000, %ecx\n"
+    "1: mov $0x80000000, %eax; out %eax, %dx; loopl 1b\n"
+    "mov $(0x80000000 | 30 << 11), %eax; out %eax, %dx\n"
+    "mov $0xcfc, %dx; in %dx, %al; mov $0x3f8, %dx; out %al, %dx\n" POWER_OFF FOREVER);
+
+static void test_addresses_of_configuration_space_are_collected(void **state)
+{
+	struct guest *guest = *state;
+	guest_start(guest, addresser, addresser_end);
+	guest_wait_stopped(guest);
+	assert_int_equal(guest->console_len, 1);
+	assert_int_equal((uint8_t)guest->console[0], 0xf4);
+	if (guest->machine->vm.coalesced)
+		assert_in_range(guest->machine->crew.vcpus[0].exits[KVM_EXIT_IO], 3, 100);
 }
 
 /* Sends year and century of the RTC. */
@@ -236,6 +257,7 @@ int main(void)
 	    TEST(test_string_output_keeps_order_and_count),
 	    TEST(test_string_input_fills_every_byte),
 	    TEST(test_memory_accesses_reach_the_device),
+	    TEST(test_addresses_of_configuration_space_are_collected),
 	    TEST(test_initial_time_holds_in_rtc_and_kvmclock),
 	    TEST(test_keyboard_reset_runs_the_payload_again_in_clear_memory),
 	    TEST(test_acpi_reset_register_reboots),

@@ -415,6 +415,14 @@ static void test_time_stands_still_or_jumps(void **state)
 	struct pv_machine *jumped = restore(guest, template, true);
 	assert_true(guest_time(guest, jumped) >= before);
 	assert_true(guest_time(guest, jumped) <= pv_clock_wall());
+	/* The date alone, and to whatever it is told. */
+	pv_loop_lock(guest->loop);
+	const uint64_t lived = pv_guest_clock_elapsed(&still->clock);
+	assert_int_equal(pv_guest_clock_elapsed(&jumped->clock), lived);
+	pv_guest_clock_jump(&jumped->clock, begin);
+	assert_int_equal(pv_guest_clock_elapsed(&jumped->clock), lived);
+	pv_loop_unlock(guest->loop);
+	assert_int_equal(guest_time(guest, jumped), begin);
 	pv_machine_destroy(still);
 	pv_machine_destroy(jumped);
 	pv_template_unref(template);
