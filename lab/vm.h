@@ -72,6 +72,9 @@ int pv_vm_restore(
     struct pv_vm *vm, struct pv_snapshot *snapshot, bool clock_now, struct pv_err *err);
 int pv_vm_restore_file(struct pv_vm *vm, const char *path, bool clock_now, struct pv_err *err);
 
+/* The name of the profile of the guest that a snapshot holds. The caller frees it. */
+int pv_vm_saved_profile(struct pv_snapshot *snapshot, char **profile, struct pv_err *err);
+
 /* As pv_vm_restore for a VM made with pv_vm_create_like: it shares the parent's kernel and
  * initramfs. */
 int pv_vm_restore_like(

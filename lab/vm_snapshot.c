@@ -98,6 +98,20 @@ static int read_owner(struct owner *owner, const struct pv_template *template, s
 	return status;
 }
 
+int pv_vm_saved_profile(struct pv_snapshot *snapshot, char **profile, struct pv_err *err)
+{
+	struct pv_template *template = NULL;
+	struct owner owner;
+	*profile = NULL;
+	int status = pv_snapshot_open(snapshot, &template, err);
+	if (!status)
+		status = read_owner(&owner, template, err);
+	if (!status && !(*profile = strdup(owner.profile)))
+		status = pv_err_nomem(err, "the name of a profile");
+	pv_template_unref(template);
+	return status;
+}
+
 /* --- save --- */
 
 static int refuse(struct pv_vm *vm, struct pv_err *err)

@@ -11,6 +11,7 @@
 
 #include "lab/lab.h"
 #include "lua/argument.h"
+#include "lua/fixture.h"
 #include "lua/lab_settings.h"
 #include "lua/lab_snapshot.h"
 #include "lua/state.h"
@@ -129,6 +130,7 @@ static void push_methods(lua_State *L)
 	lua_newtable(L);
 	luaL_setfuncs(L, pv_lua_lab_member_methods, 0);
 	luaL_setfuncs(L, pv_lua_lab_batch_methods, 0);
+	luaL_setfuncs(L, pv_lua_fixture_methods, 0);
 	luaL_setfuncs(L, pv_lua_lab_snapshot_methods, 0);
 	lua_getglobal(L, "string");
 	lua_getfield(L, -1, "pack");

@@ -72,12 +72,12 @@ static const struct pv_reference_entry entries[] = {
 	"Saves all VMs of this lab and its sub-labs at one moment; they must be booted or paused "
 	"and go on as they were. Without a directory the result is kept in memory and gone with "
 	"the file of tests; with one it is that directory, which other runs can restore and which "
-	"may be moved. Refused while operations are in progress or streams open.",										  "0.1"},
+	"may be moved. Refused while operations are in progress or streams open.",									       "0.1"},
     {"Lab",	    "restore",	       METHOD,   "lab:restore(snapshot) -> Lab",
 	"Lets all that was saved go on in this lab: a LabSnapshot, or the directory of one. "
 	"Sub-labs and VMs that are missing are made, what the snapshot does not mention stays. A "
 	"VM that is the one that was saved goes back in place, which only a LabSnapshot can tell; "
-	"any other VM of the same name is an error, and then nothing was changed.",										 "0.1"},
+	"any other VM of the same name is an error, and then nothing was changed.",									      "0.1"},
     {"Lab",	    "barrier",	       METHOD,   "lab:barrier(name, count, timeout?) -> boolean",
 	"Waits until `count` have arrived at the barrier of that name: true, or false after "
 	"`timeout` seconds (60). The first arrival fixes the count; with another one it is false "
@@ -93,6 +93,18 @@ static const struct pv_reference_entry entries[] = {
 	"The names of the sub-labs in this lab, sorted.",													   "0.1"},
     {"Lab",	    "members",	       METHOD,   "lab:members() -> table[]",
 	"What is in this lab, as an array of `{kind=, name=}`; kinds are `vm` and `sub_lab`.",								      "0.1"},
+    {"Lab",	    "vm_fixture",		  METHOD,	  "lab:vm_fixture(path) -> VM",
+	"A running guest as the script `<root>/PATH.fixture.lua` left it: built once, kept in the "
+	"cache and restored from there until something that it depends on changes. Each call "
+	"gives another guest; it belongs to the file, and its name is `fixture:PATH`. Works with "
+	"a dot, too.",																	   "0.1"},
+    {"Lab",	    "lab_fixture",	   METHOD,   "lab:lab_fixture(path) -> Lab",
+	"The same for a script that returns `provium:snapshot()`: a new sub-lab of the file's lab "
+	"with all VMs and sub-labs that were saved, running.",												   "0.1"},
+    {"Lab",	    "fixture",	       FUNCTION, "provium.fixture(name) -> VM",
+	"The older spelling: the script is `fixtures/NAME.lua` in a root or in `tests/`, returns "
+	"nothing, and the VM that it made last is what is restored. It is built once in each run "
+	"and kept as long as that.",															     "0.1"},
     {"Lab",	    "depends_on_file",       METHOD,   "lab:depends_on_file(path)",
 	"Does nothing when it runs: it tells the fixture cache that the result depends on this "
 	"file.",																		 "0.1"},
@@ -236,7 +248,7 @@ static const struct pv_reference_entry entries[] = {
 
     {"LabSnapshot",    "path",		    METHOD,   "snapshot:path() -> string",
 	"The path of the directory, which is written when this is first called; it ends with the "
-	"run.",																		     "0.1"},
+	"run.",																		  "0.1"},
     {"LabSnapshot",    "size",		    METHOD,   "snapshot:size() -> integer",
 	"The length of all files in it in bytes, holes included; 0 when it is gone.",										      "0.1"},
     {"LabSnapshot",    "delete",		      METHOD,   "snapshot:delete()",

@@ -11,7 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
+
+struct pv_fixtures;
 struct pv_host;
+struct pv_lab_snapshot;
+struct pv_snapshot;
 
 /* Which tests run. More fields (tags) come; zeroed = every test that is not slow. */
 struct pv_run_filter {
@@ -74,6 +79,8 @@ struct pv_run_file {
 	 * root first. */
 	const char *const *roots;
 	size_t root_count;
+	/* How to get fixtures; NULL: there are none. */
+	const struct pv_fixtures *fixtures;
 	struct pv_run_filter filter;
 	/* For tests without a limit of their own or of the file; 0 = none. */
 	int64_t default_timeout_ns;
@@ -106,6 +113,24 @@ struct pv_run_file {
  * finalizer that loops: the runner's last resort for these is to kill the worker.
  */
 void pv_run_file(const struct pv_run_file *file, struct pv_run_result *result);
+
+/* What the source of a fixture gave: a snapshot of a VM or of a lab, or why there is none. */
+struct pv_run_fixture {
+	struct pv_snapshot *snapshot;
+	struct pv_lab_snapshot *lab_snapshot;
+	/* The error with its place in the source, and the consoles of the guests behind it: valid
+	 * UTF-8, ends in a NUL that is not counted. */
+	struct pv_bytes failure;
+};
+
+/*
+ * Runs the source of a fixture as the chunk of a file is run (`filter` and `default_timeout_ns` do
+ * not matter, of the events only `note` is told), with the same rules about time limits. A fixture
+ * returns its snapshot; with `legacy` one of the VM that it made last is taken. The caller finishes
+ * the result.
+ */
+void pv_run_fixture(const struct pv_run_file *file, bool legacy, struct pv_run_fixture *result);
+void pv_run_fixture_finish(struct pv_run_fixture *result);
 
 /* "passed", "failed", "crashed", "interrupted". */
 const char *pv_run_status_name(enum pv_run_status status);

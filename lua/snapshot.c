@@ -88,6 +88,16 @@ void pv_lua_snapshot_open(lua_State *L)
 	lua_pop(L, 1);
 }
 
+struct pv_snapshot *pv_lua_snapshot_take(lua_State *L, int index)
+{
+	struct handle *handle = luaL_testudata(L, index, PV_LUA_SNAPSHOT_TYPE);
+	if (handle == NULL)
+		return NULL;
+	struct pv_snapshot *snapshot = handle->snapshot;
+	handle->snapshot = NULL;
+	return snapshot;
+}
+
 /* --- methods of VM --- */
 
 /* vm:snapshot(path?) */

@@ -1,7 +1,7 @@
 /*
  * provium: the command. Theory: options, then configuration, then pre-flight, then discovery and
- * the dispatcher. Exit codes are clamped to 0 (all files clean), 1 (at least one was not) and 2
- * (provium itself could not work).
+ * the dispatcher, or what a subcommand does instead. Exit codes are clamped to 0 (all files clean),
+ * 1 (at least one was not) and 2 (provium itself could not work).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,8 +12,11 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "lab/config.h"
+#include "lab/fixture_cache.h"
+#include "lab/fixture_key.h"
 #include "runner/discover.h"
 #include "runner/dispatcher.h"
+#include "runner/fixture_command.h"
 #include "runner/image.h"
 #include "runner/init.h"
 #include "runner/options.h"
@@ -40,7 +43,16 @@ static int list_files(const struct pv_discovery *discovery)
 	return EXIT_CLEAN;
 }
 
-static int run_files(const struct pv_discovery *discovery, const struct pv_config *config,
+/* Makes room in the fixture cache; a cache that cannot be tidied is no reason not to run. */
+static void trim_cache(const struct pv_config *config)
+{
+	struct pv_err err = PV_ERR_INIT;
+	unsigned evicted;
+	if (pv_fixture_cache_trim(config->cache_dir, config->cache_max_size, &evicted, &err))
+		fprintf(stderr, "provium: warning: %s\n", err.text);
+}
+
+static int run_files(const struct pv_discovery *discovery, const struct pv_fixture_place *place,
     const struct pv_runner_options *options)
 {
 	struct pv_report report = {.out = stdout,
@@ -53,7 +65,8 @@ static int run_files(const struct pv_discovery *discovery, const struct pv_confi
 		return EXIT_CLEAN;
 	}
 	int64_t start = pv_clock_now();
-	int status = pv_dispatcher_run(discovery, config, options, &report, &err);
+	trim_cache(place->config);
+	int status = pv_dispatcher_run(discovery, place, options, &report, &err);
 	pv_report_summary(&report, pv_clock_now() - start);
 	if (status)
 		fprintf(stderr, "provium: %s\n", err.text);
@@ -67,16 +80,16 @@ static int run_files(const struct pv_discovery *discovery, const struct pv_confi
  * path's folder, so that a folder of tests can bring its own (`provium examples/`, or a file
  * there).
  */
-static int load_config(
-    const struct pv_runner_options *options, struct pv_config *config, struct pv_err *err)
+static int load_config(const struct pv_runner_options *options, char *const *paths,
+    size_t path_count, struct pv_config *config, struct pv_err *err)
 {
 	static const char name[] = "provium.toml";
 	char beside[4096];
 	if (options->config)
 		return pv_config_load(config, options->config, true, err);
-	if (access(name, F_OK) < 0 && options->word_count) {
+	if (access(name, F_OK) < 0 && path_count) {
 		/* The folder itself, or that of a file. */
-		const char *path = options->words[0], *slash = strrchr(path, '/');
+		const char *path = paths[0], *slash = strrchr(path, '/');
 		struct stat st;
 		int len = (int)strlen(path);
 		if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
@@ -91,28 +104,68 @@ static int load_config(
 }
 
 /* `run` and `list` share everything up to the list of files. */
-static int discover_and(const struct pv_runner_options *options)
+static int discover_and(
+    const struct pv_runner_options *options, const struct pv_fixture_place *place)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_discovery discovery;
+	if (options->command == PV_RUNNER_RUN && !options->no_preflight &&
+	    pv_preflight_check(stderr))
+		return EXIT_INTERNAL;
+	if (options->fixtures)
+		return pv_fixture_command_list_sources(place, &err) ? fail(&err) : EXIT_CLEAN;
+	if (pv_discovery_walk(&discovery, options->words, options->word_count, place->config,
+		options->filter, &err))
+		return fail(&err);
+	const int result = options->command == PV_RUNNER_LIST
+			       ? list_files(&discovery)
+			       : run_files(&discovery, place, options);
+	pv_discovery_finish(&discovery);
+	return result;
+}
+
+static int look_after_fixtures(const struct pv_runner_options *options,
+    const struct pv_fixture_command *command, const struct pv_fixture_place *place)
+{
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_fixture_command_needs_kvm(command)) {
+		if (!options->no_preflight && pv_preflight_check(stderr))
+			return EXIT_INTERNAL;
+		trim_cache(place->config);
+	}
+	const int status = pv_fixture_command_run(command, place, options, &err);
+	if (status < 0)
+		return fail(&err);
+	return status ? EXIT_UNCLEAN : EXIT_CLEAN;
+}
+
+/* Everything that needs the configuration. */
+static int configured(const struct pv_runner_options *options)
 {
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_config config;
-	struct pv_discovery discovery;
-	if (load_config(options, &config, &err))
+	struct pv_fixture_place place;
+	struct pv_fixture_command command = {0};
+	char *const *paths = options->words;
+	size_t path_count = options->word_count;
+	if (options->command == PV_RUNNER_FIXTURE) {
+		if (pv_fixture_command_parse(&command, options, &err))
+			return fail(&err);
+		paths = command.paths;
+		path_count = command.path_count;
+	}
+	if (load_config(options, paths, path_count, &config, &err))
 		return fail(&err);
 	for (size_t i = 0; i < config.warning_count; i++)
 		fprintf(stderr, "provium: warning: %s\n", config.warnings[i]);
 	int result = EXIT_INTERNAL;
-	if (options->command == PV_RUNNER_RUN && !options->no_preflight &&
-	    pv_preflight_check(stderr))
-		goto out;
-	if (pv_discovery_walk(
-		&discovery, options->words, options->word_count, &config, options->filter, &err)) {
+	if (pv_fixture_place_init(&place, &config, paths, path_count, &err))
 		fail(&err);
-		goto out;
-	}
-	result = options->command == PV_RUNNER_LIST ? list_files(&discovery)
-						    : run_files(&discovery, &config, options);
-	pv_discovery_finish(&discovery);
-out:
+	else if (options->command == PV_RUNNER_FIXTURE)
+		result = look_after_fixtures(options, &command, &place);
+	else
+		result = discover_and(options, &place);
+	pv_fixture_place_finish(&place);
 	pv_config_finish(&config);
 	return result;
 }
@@ -132,8 +185,9 @@ int main(int argc, char **argv)
 	case PV_RUNNER_INIT:
 		return pv_runner_init(options.words, options.word_count) ? EXIT_INTERNAL
 									 : EXIT_CLEAN;
+	case PV_RUNNER_FIXTURE:
 	case PV_RUNNER_RUN:
 	case PV_RUNNER_LIST: break;
 	}
-	return discover_and(&options);
+	return configured(&options);
 }

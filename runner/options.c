@@ -82,6 +82,12 @@ static int set_include_slow(
 	return 0;
 }
 
+static int set_fixtures(struct pv_runner_options *options, const char *value, struct pv_err *err)
+{
+	options->fixtures = true;
+	return 0;
+}
+
 static int set_version(struct pv_runner_options *options, const char *value, struct pv_err *err)
 {
 	options->command = PV_RUNNER_VERSION;
@@ -97,16 +103,17 @@ static int set_help(struct pv_runner_options *options, const char *value, struct
 static const struct option_row table[] = {
     {"config",       0,	  "PATH", set_config,
 	"configuration file (default: provium.toml, when it is there)"				      },
-    {"filter",       0,	  "STR",	 set_filter,	     "only files whose root-relative path contains STR"},
+    {"filter",       0,	  "STR",	 set_filter,	     "only files whose root-relative path contains STR"   },
     {"include-slow", 0,	NULL,   set_include_slow, "run tests marked meta.slow too"			},
     {"timeout",	0,   "DUR",  set_timeout,
 	"limit for each file, as 90, 500ms, 2m; 0 = none (default: 300)"					},
-    {"json",	     0,	NULL,   set_json,		"one JSON object per file instead of text"	  },
+    {"json",	     0,	NULL,   set_json,		"one JSON object per file instead of text"		  },
     {"verbose",	'v', NULL,   set_verbose,	"show passed and skipped tests too"		   },
     {"quiet",	      'q', NULL,	 set_quiet,	    "show failing files and the summary only"	     },
-    {"no-preflight", 0,	NULL,   set_no_preflight, "skip the check of /dev/kvm at the start"	 },
-    {"version",	0,   NULL,	 set_version,      "print the version"				 },
-    {"help",	     'h', NULL,	set_help,	  "print this help"				   },
+    {"no-preflight", 0,	NULL,   set_no_preflight, "skip the check of /dev/kvm at the start"		 },
+    {"fixtures",	 0,   NULL,	  set_fixtures,	"with `list`: name the fixtures instead of the tests"},
+    {"version",	0,   NULL,	 set_version,      "print the version"					 },
+    {"help",	     'h', NULL,	set_help,	  "print this help"					   },
 };
 
 #define ROWS (sizeof(table) / sizeof(table[0]))
@@ -115,9 +122,10 @@ static const struct {
 	const char *name;
 	enum pv_runner_command command;
 } commands[] = {
-    {"list",  PV_RUNNER_LIST },
-    {"image", PV_RUNNER_IMAGE},
-    {"init",  PV_RUNNER_INIT },
+    {"list",    PV_RUNNER_LIST   },
+    {"fixture", PV_RUNNER_FIXTURE},
+    {"image",   PV_RUNNER_IMAGE  },
+    {"init",    PV_RUNNER_INIT   },
 };
 
 /* getopt's tables, made from ours. Long options without a letter get a code above all letters. */
@@ -155,6 +163,9 @@ static int check_combination(const struct pv_runner_options *options, struct pv_
 	if (options->command == PV_RUNNER_LIST && options->json)
 		return pv_err_set(
 		    err, PV_ERR_INPUT, EINVAL, "list has no --json yet; leave it out");
+	if (options->fixtures && options->command != PV_RUNNER_LIST)
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "--fixtures belongs to `provium list`; run `provium list --fixtures`");
 	return 0;
 }
 
@@ -208,6 +219,8 @@ void pv_runner_options_help(FILE *out)
 	    "usage: provium [PATHS]... [OPTIONS]         run the *.test.lua files found there "
 	    "(default: roots, or this folder)\n"
 	    "       provium list [PATHS]... [OPTIONS]    name them without running\n"
+	    "       provium fixture list|build PATH|rebuild PATH|clean|stale|verify [PATHS]...\n"
+	    "                                            look after the cache of fixtures\n"
 	    "       provium image build [OPTIONS]        make a guest from a distribution's kernel "
 	    "(`provium image --help`)\n"
 	    "       provium init [DIR]                   write a provium.toml and a first test\n\n",
@@ -222,7 +235,7 @@ void pv_runner_options_help(FILE *out)
 	}
 	fputs("\nExit status: 0 all files clean, 1 at least one failed, crashed or timed out, 2 "
 	      "provium itself could not work.\n"
-	      "To come: --watch --coverage --tag --rerun-failed, events, fixtures, repl (README.md "
+	      "To come: --watch --coverage --tag --rerun-failed, events, repl (README.md "
 	      "has the list).\n",
 	    out);
 }

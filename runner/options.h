@@ -18,6 +18,7 @@ struct pv_err;
 enum pv_runner_command {
 	PV_RUNNER_RUN,
 	PV_RUNNER_LIST,
+	PV_RUNNER_FIXTURE,
 	PV_RUNNER_IMAGE,
 	PV_RUNNER_INIT,
 	PV_RUNNER_HELP,
@@ -34,6 +35,7 @@ struct pv_runner_options {
 	bool quiet;
 	bool no_preflight;
 	bool include_slow;
+	bool fixtures; /* `list` names these */
 	/* What remains: paths, or the words behind the subcommand. Points into argv. */
 	char **words;
 	size_t word_count;

@@ -1,8 +1,8 @@
 # The domain: what users write (provium.toml, options), what guests say (console), what goes into a guest (archives, images).
-foreach(name toml config cmdline options console_log cpio initramfs image modinfo lab_index crew)
+foreach(name toml config cmdline options console_log cpio fixture_key fixture_lock fixture_scan initramfs image modinfo lab_index crew)
 	pv_unit_test(lab_${name} pv_lab)
 endforeach()
-foreach(name snapshot rewind lab_restore)
+foreach(name snapshot rewind lab_restore fixture_cache)
 	pv_unit_test(lab_${name} pv_lab Threads::Threads)
 	target_sources(unit_lab_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/payload_guest.c)
 endforeach()
@@ -24,4 +24,5 @@ set_tests_properties(unit/lab_toml_oracle PROPERTIES LABELS unit TIMEOUT 120)
 
 pv_fuzz_target(toml pv_lab)
 pv_fuzz_target(module pv_lab)
+pv_fuzz_target(fixture pv_lab)
 pv_fuzz_target(lab_index pv_lab)

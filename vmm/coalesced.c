@@ -61,3 +61,10 @@ void pv_coalesced_drain(struct kvm_coalesced_mmio_ring *ring, const struct pv_bu
 		__atomic_store_n(&ring->first, (first + 1) % count, __ATOMIC_RELEASE);
 	}
 }
+
+void pv_coalesced_forget(struct kvm_coalesced_mmio_ring *ring)
+{
+	if (ring)
+		__atomic_store_n(
+		    &ring->first, __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
+}

@@ -24,4 +24,7 @@ bool pv_coalesced_is_pending(const struct kvm_coalesced_mmio_ring *ring);
 /* Carries out what was collected. [locked] NULL is fine. */
 void pv_coalesced_drain(struct kvm_coalesced_mmio_ring *ring, const struct pv_bus *pio);
 
+/* Drops what was collected, while no vCPU runs. NULL is fine. */
+void pv_coalesced_forget(struct kvm_coalesced_mmio_ring *ring);
+
 #endif

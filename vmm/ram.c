@@ -41,6 +41,8 @@
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
 
+#define BALLAST_SIZE (16u * PV_RAM_PAGE)
+
 int pv_ram_open_pool(void)
 {
 	int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
@@ -360,21 +362,40 @@ static int freeze_copy(struct pv_ram *ram, struct pv_ram_image **out, struct pv_
 }
 
 /*
- * Whether the process may have `count` more mappings, tried out elsewhere: one that has a mapping
- * too many is refused every other one, those of its heap too.
+ * Some mappings that are there to be given back: a process that was refused a mapping has one more
+ * than it may, and is refused every other one too, even one that would take the place of many.
+ * NULL: there is no room for these.
  */
-static bool has_room(unsigned count)
+static void *take_ballast(void)
 {
-	const size_t size = (size_t)count * PV_RAM_PAGE;
-	uint8_t *room =
-	    mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (room == MAP_FAILED)
-		return false;
-	bool fits = true;
-	for (unsigned i = 1; i < count && fits; i += 2)
-		fits = mprotect(room + (size_t)i * PV_RAM_PAGE, PV_RAM_PAGE, PROT_READ) == 0;
-	munmap(room, size);
-	return fits;
+	uint8_t *ballast =
+	    mmap(NULL, BALLAST_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (ballast == MAP_FAILED)
+		return NULL;
+	for (uint64_t at = 0; at < BALLAST_SIZE; at += 2 * PV_RAM_PAGE) {
+		if (mprotect(ballast + at, PV_RAM_PAGE, PROT_READ) < 0) {
+			munmap(ballast, BALLAST_SIZE);
+			return NULL;
+		}
+	}
+	return ballast;
+}
+
+/* Maps a new layer over what it was made of. Returns what `pv_ram_image_use` does, or NULL. */
+static struct pv_ram_image *map_layer(struct pv_ram *ram, struct pv_ram_image *layer)
+{
+	struct pv_err ignored = PV_ERR_INIT;
+	void *ballast = take_ballast();
+	if (!ballast)
+		return NULL;
+	struct pv_ram_image *used = pv_ram_image_use(layer, false, &ignored);
+	if (used && pv_ram_image_map(layer, layer->base, ram->host) < 0) {
+		ram->mixed = true;
+		pv_ram_image_leave(used);
+		used = NULL;
+	}
+	munmap(ballast, BALLAST_SIZE);
+	return used;
 }
 
 /*
@@ -392,14 +413,7 @@ static int freeze_layer(struct pv_ram *ram, struct pv_ram_image **out, struct pv
 		*out = layer;
 		return 0;
 	}
-	/* One or two for each of its runs. */
-	struct pv_ram_image *used =
-	    has_room(2 * layer->piece_count) ? pv_ram_image_use(layer, false, err) : NULL;
-	if (used && pv_ram_image_map(layer, layer->base, ram->host) < 0) {
-		ram->mixed = true;
-		pv_ram_image_leave(used);
-		used = NULL;
-	}
+	struct pv_ram_image *used = map_layer(ram, layer);
 	if (!used) {
 		pv_ram_image_unref(layer);
 		return 1;

@@ -30,7 +30,7 @@
 #include "base/fd.h"
 
 /* Mappings at once of images with the same ground. */
-#define MAPPINGS_MAX 16384u
+#define MAPPINGS_MAX 8192u
 
 #define COPY_SIZE (UINT64_C(256) << 10)
 

@@ -15,7 +15,7 @@
 #include "vmm/ram_image.h"
 
 /* Pages between two runs that are covered anyway. */
-#define GAP_MIN UINT64_C(4)
+#define GAP_MIN UINT64_C(8)
 
 /* The first page from `from` on whose bit is not `flip`ped, or `pages`. */
 static uint64_t find(const uint64_t *set, uint64_t pages, uint64_t from, uint64_t flip)

@@ -5,7 +5,7 @@
  * machine is new or was another guest's; a rewind does nothing else. What is left to do for a used
  * one is what a template does not know of: interrupt pins (lowered by whoever gives it, who knows
  * them), doorbells in the kernel, timers that would go on ticking into a machine that nobody runs,
- * the shared page of each vCPU, and the guest's memory. Taking a doorbell out costs a grace period
+ * the shared pages of each vCPU, and the guest's memory. Taking a doorbell out costs a grace period
  * and memory its time, so one thread does that in the background, in the order in which spares
  * come.
  *
@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "vmm/coalesced.h"
 #include "vmm/gsi.h"
 #include "vmm/kvm.h"
 #include "vmm/reap.h"
@@ -149,6 +150,7 @@ static bool clean(struct pv_spare *spare)
 	bool good = mmap(spare->place, spare->size, PROT_NONE, flags, -1, 0) != MAP_FAILED;
 	good = stop_timers(&spare->vm) && good;
 	good = remove_bells(spare) && good;
+	pv_coalesced_forget(spare->vm.coalesced);
 	for (unsigned i = 0; i < spare->vm.cpus; i++)
 		memset(spare->vm.vcpus[i].run, 0, sizeof(*spare->vm.vcpus[i].run));
 	return good;

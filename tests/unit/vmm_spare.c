@@ -21,6 +21,7 @@
 #include "base/gmem.h"
 #include "base/loop.h"
 #include "payload_guest.h"
+#include "vmm/coalesced.h"
 #include "vmm/gsi.h"
 #include "vmm/machine_private.h"
 #include "vmm/ram.h"
@@ -212,7 +213,7 @@ static struct pv_spare take(struct guest *guest, unsigned cpus, uint64_t size)
 	return spare;
 }
 
-static void test_doorbells_and_memory_are_taken_away(void **state)
+static void test_what_a_guest_left_is_taken_away(void **state)
 {
 	enum { BELLS = 3 };
 	struct guest *guest = *state;
@@ -227,8 +228,14 @@ static void test_doorbells_and_memory_are_taken_away(void **state)
 		assert_int_equal(
 		    pv_gsi_doorbell(&gsi, spare.bells[i].gpa, spare.bells[i].fd, true), 0);
 	}
+	/* A port write that nobody carried out. */
+	spare.vm.coalesced = pv_coalesced_begin(&spare.vm);
+	if (spare.vm.coalesced)
+		spare.vm.coalesced->last++;
+	assert_int_equal(pv_coalesced_is_pending(spare.vm.coalesced), spare.vm.coalesced != NULL);
 	assert_true(pv_spare_give(guest->kvm.spares, &spare));
 	spare = take(guest, 1, 16 << 20);
+	assert_false(pv_coalesced_is_pending(spare.vm.coalesced));
 	assert_int_equal(spare.bell_count, 0);
 	const int fd = eventfd(0, EFD_CLOEXEC);
 	for (unsigned i = 0; i < BELLS; i++)
@@ -277,7 +284,7 @@ int main(void)
 	    TEST(test_nothing_is_left_of_the_old_guest),
 	    TEST(test_nothing_is_left_with_two_vcpus),
 	    TEST(test_a_crashed_machine_is_no_spare),
-	    TEST(test_doorbells_and_memory_are_taken_away),
+	    TEST(test_what_a_guest_left_is_taken_away),
 	    TEST(test_few_are_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,196 @@
+/*
+ * Asking for builds. Theory: the script thread sends worker_fixture_wanted {request, name, path,
+ * key, legacy} and sleeps on the loop; the loop thread reads the dispatcher's answers
+ * (runner/fixture_builds.c) and wakes it. When the host is interrupted meanwhile the request is
+ * given up, and its answer, which may still come, is told from the next one's by its number.
+ */
+#include "runner/fixture_client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/fd.h"
+#include "runner/event.h"
+#include "runner/passing.h"
+#include "runner/worker_process.h"
+
+/* --- the loop thread --- */
+
+static void take_frame(struct pv_fixture_client *client, const struct pv_event *event)
+{
+	if (client->answered || pv_event_number(event, "request") != client->awaited)
+		return;
+	if (strcmp(event->kind, "worker_fixture_waiting") == 0) {
+		free(client->held_by);
+		client->held_by = pv_event_text(event, "held_by");
+	} else if (strcmp(event->kind, "worker_fixture_ready") == 0) {
+		client->answered = true;
+		client->held = pv_event_number(event, "held") != 0;
+	} else if (strcmp(event->kind, "worker_fixture_failed") == 0) {
+		client->answered = true;
+		client->failure = pv_event_text(event, "text");
+	}
+}
+
+static bool read_frames(struct pv_fixture_client *client)
+{
+	char buffer[16384];
+	struct pv_span payload;
+	struct pv_err err = PV_ERR_INIT;
+	const ssize_t got = pv_passing_receive(
+	    client->process->fd, buffer, sizeof(buffer), &client->received, MSG_DONTWAIT);
+	if (got < 0)
+		return got == -EAGAIN;
+	if (got == 0 || pv_frame_feed(&client->frames, buffer, (size_t)got))
+		return false;
+	int more;
+	while ((more = pv_frame_next(&client->frames, &payload, &err)) > 0) {
+		struct pv_event event;
+		if (pv_event_parse(&event, payload.data, payload.len, &err))
+			continue;
+		take_frame(client, &event);
+		pv_event_finish(&event);
+	}
+	return more == 0;
+}
+
+static void on_answer(void *ctx, uint32_t events)
+{
+	struct pv_fixture_client *client = ctx;
+	if (!read_frames(client)) {
+		client->gone = true;
+		pv_loop_watch_remove(&client->watch);
+	}
+	pv_loop_wake(client->process->host.loop);
+}
+
+/* --- the script thread --- */
+
+static void send_request(struct pv_fixture_client *client, const struct pv_fixture_request *request)
+{
+	struct pv_event_writer writer;
+	pv_event_begin(&writer, &client->process->out, "worker_fixture_wanted", 5);
+	pv_event_uint(&writer, "request", client->request);
+	pv_event_str(&writer, "name", request->name);
+	pv_event_str(&writer, "path", request->path);
+	pv_event_str(&writer, "key", request->key);
+	pv_event_uint(&writer, "legacy", request->legacy);
+	pv_worker_process_send(client->process, &writer);
+}
+
+static void tell(
+    struct pv_fixture_client *client, const char *kind, const char *name, const char *held_by)
+{
+	struct pv_event_writer writer;
+	pv_event_begin(&writer, &client->process->out, kind, held_by ? 2 : 1);
+	pv_event_str(&writer, "path", name);
+	if (held_by)
+		pv_event_str(&writer, "held_by_file", held_by);
+	pv_worker_process_send(client->process, &writer);
+}
+
+/* [loop lock] Sleeps until the answer is there, or none will come; tells meanwhile who else builds
+ * the fixture. */
+static void wait_answer(struct pv_fixture_client *client, const char *name)
+{
+	struct pv_loop *loop = client->process->host.loop;
+	while (!client->answered && !client->gone && !client->process->host.interrupt) {
+		char *held_by = client->held_by;
+		client->held_by = NULL;
+		if (held_by) {
+			pv_loop_unlock(loop);
+			tell(client, "fixture_build_waiting", name, held_by);
+			free(held_by);
+			pv_loop_lock(loop);
+		} else {
+			pv_loop_wait(loop, PV_CLOCK_NEVER);
+		}
+	}
+}
+
+/* [loop lock] */
+static int take_answer(struct pv_fixture_client *client, const char *name,
+    struct pv_fixture_answer *answer, struct pv_bytes *why, struct pv_err *err)
+{
+	if (client->process->host.interrupt)
+		return pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "fixture `%s`: %s", name,
+		    client->process->host.interrupt);
+	if (!client->answered)
+		return pv_err_set(err, PV_ERR_SYSTEM, EPIPE,
+		    "fixture `%s`: the run is over, nobody builds it", name);
+	if (client->failure) {
+		if (pv_bytes_printf(why, "%s", client->failure))
+			pv_bytes_finish(why);
+		return pv_err_set(err, PV_ERR_GUEST, EIO, "%s", client->failure);
+	}
+	if (client->held) {
+		answer->fd = client->received;
+		client->received = -1;
+		if (answer->fd < 0)
+			return pv_err_set(err, PV_ERR_SYSTEM, EMFILE,
+			    "fixture `%s`: its descriptor was lost on the way; has this file too "
+			    "many open?",
+			    name);
+	}
+	return 0;
+}
+
+static int build(void *ctx, const struct pv_fixture_request *request,
+    struct pv_fixture_answer *answer, struct pv_bytes *why, struct pv_err *err)
+{
+	struct pv_fixture_client *client = ctx;
+	struct pv_loop *loop = client->process->host.loop;
+	pv_loop_lock(loop);
+	client->awaited = ++client->request;
+	client->answered = client->held = false;
+	pv_loop_unlock(loop);
+	send_request(client, request);
+	pv_loop_lock(loop);
+	wait_answer(client, request->name);
+	const int status = take_answer(client, request->name, answer, why, err);
+	client->awaited = 0;
+	free(client->failure);
+	free(client->held_by);
+	client->failure = client->held_by = NULL;
+	pv_loop_unlock(loop);
+	return status;
+}
+
+static void on_hit(void *ctx, const char *name)
+{
+	tell(ctx, "fixture_cache_hit", name, NULL);
+}
+
+/* --- life --- */
+
+int pv_fixture_client_init(struct pv_fixture_client *client, struct pv_worker_process *process,
+    const struct pv_fixture_place *place, struct pv_err *err)
+{
+	*client = (struct pv_fixture_client){
+	    .process = process,
+	    .received = -1,
+	    .fixtures = {.place = place, .build = build, .hit = on_hit},
+	};
+	client->fixtures.ctx = client;
+	pv_loop_lock(process->host.loop);
+	const int status = pv_loop_watch_add(
+	    process->host.loop, &client->watch, process->fd, EPOLLIN, on_answer, client, err);
+	pv_loop_unlock(process->host.loop);
+	return status;
+}
+
+void pv_fixture_client_finish(struct pv_fixture_client *client)
+{
+	pv_loop_lock(client->process->host.loop);
+	pv_loop_watch_remove(&client->watch);
+	pv_loop_unlock(client->process->host.loop);
+	pv_frame_reader_finish(&client->frames);
+	pv_fd_close(&client->received);
+	free(client->held_by);
+	free(client->failure);
+}
