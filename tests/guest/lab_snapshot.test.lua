@@ -22,7 +22,8 @@ for _, vm in ipairs({web, db}) do
 	vm:write_file("/t/value", vm:name())
 end
 -- Work in flight: it goes on in every copy.
-db:run("(i=0; while :; do i=$((i+1)); echo $i > /t/count; sleep 0.05; done) >/dev/null 2>&1 &"):assert_ok()
+db:run("(i=0; while :; do i=$((i+1)); echo $i > /t/new; mv /t/new /t/count; sleep 0.05; done) >/dev/null 2>&1 &"):assert_ok()
+db:run("until test -e /t/count; do sleep 0.05; done"):assert_ok()
 local saved = root:snapshot()
 local dir = os.tmpname() .. ".lab"
 
