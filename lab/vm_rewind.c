@@ -120,6 +120,8 @@ static int rewind_in_place(struct pv_vm_baseline *baseline, struct pv_err *err)
 	pv_loop_lock(vm->host->loop);
 	pv_agent_drop(vm->agent, GIVEN_UP, true);
 	pv_console_log_mark_boot(&vm->log);
+	/* A machine that was booted has not been told yet. */
+	pv_machine_set_adopt(vm->machine, pv_vm_link_adopt, vm);
 	vm->adopt_id = baseline->next_id;
 	vm->entropy_due = !pv_template_is_seeded(baseline->template);
 	vm->state = PV_VM_PAUSED;

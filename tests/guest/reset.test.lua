@@ -17,6 +17,11 @@ vm:write_file("/t/value", "kept")
 vm:run("setsid sh -c 'echo $$ > /t/pid; exec sleep 100000' < /dev/null > /dev/null 2>&1 &"):assert_ok()
 wait_until(function() return pcall(vm.stat, vm, "/t/pid") and vm:stat("/t/pid").size > 0 end)
 local pid = tonumber(vm:read_file("/t/pid"))
+-- The agent is PID 1; the socket to us has a number that no other will have.
+local function connection()
+	return vm:run("ls -l /proc/1/fd | grep -o socket:.*").stdout
+end
+local connected = connection()
 local boot_id = vm:read_file("/proc/sys/kernel/random/boot_id")
 
 local function is_as_before(t)
@@ -28,6 +33,8 @@ local function is_as_before(t)
 	t:assert(vm:run("kill -0 " .. pid):ok(), "the process is gone")
 	t:assert_eq(vm:read_file("/proc/sys/kernel/random/boot_id"), boot_id)
 	t:assert_eq(resting:state(), "created")
+	t:assert_contains(connected, "socket:[")
+	t:assert_eq(connection(), connected, "the agent had to connect again")
 end
 
 -- What a test may do to its guests; what each leaves is looked at by the one after it.
