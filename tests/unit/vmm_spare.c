@@ -28,6 +28,7 @@
 #include "vmm/template_private.h"
 
 #define COUNTER 0x9000u
+#define CRASH	0x9004u
 
 /* Counts in memory at 0x9000 and says `.` once. */
 PAYLOAD(counter, PRINT(".") "1: incl 0x1000; jmp 1b");
@@ -52,8 +53,9 @@ PAYLOAD(messy,
     "mov $0x3f9, %dx; mov $2, %al; out %al, %dx\n"
     "mov $0x3fc, %dx; mov $8, %al; out %al, %dx\n" PRINT(".") "1: incl 0x1000; jmp 1b");
 
+/* Counts, too, until it is told to crash. */
 PAYLOAD(crasher,
-    PRINT(".") "1: incl 0x1000; cmpl $1000, 0x1000; jb 1b\n"
+    PRINT(".") "1: incl 0x1000; cmpl $0, 0x1004; je 1b\n"
 	       "xor %ax, %ax; mov %ax, %ds; movw $0, 0x8f00; movl $0, 0x8f02; lidt 0x8f00; ud2");
 
 static struct pv_err err = PV_ERR_INIT;
@@ -182,6 +184,7 @@ static void test_a_crashed_machine_is_no_spare(void **state)
 	struct guest *guest = *state;
 	struct pv_template *template = run_payload(guest, crasher, crasher_end);
 	struct pv_machine *machine = restore(guest, template);
+	ok(pv_gmem_write(pv_machine_memory(machine), CRASH, "\1", 1));
 	ok(pv_machine_resume(machine, &err));
 	guest_wait_stopped(guest);
 	assert_int_equal(guest->stop.kind, PV_MACHINE_STOP_CRASHED);
