@@ -253,7 +253,7 @@ int pv_lab_reset_apply(struct pv_lab_reset *reset, struct pv_err *err)
 		return pv_err_nomem(err, "baseline");
 	}
 	for (size_t i = 0; i < reset->baseline_count; i++) {
-		failed[i] = pv_vm_baseline_return(reset->baselines[i], &failure) < 0;
+		failed[i] = pv_vm_baseline_return(reset->baselines[i], false, &failure) < 0;
 		if (failed[i])
 			add_failure(&report, &failure);
 	}

@@ -238,7 +238,8 @@ static int go_back(struct restoring *restoring, struct pv_err *err)
 		struct place *place = &restoring->vms[i];
 		if (place->step != STEP_BACK)
 			continue;
-		status = pv_vm_baseline_return(restoring->snapshot->guests[i].baseline, err);
+		status = pv_vm_baseline_return(
+		    restoring->snapshot->guests[i].baseline, restoring->clock_now, err);
 		place->done = !status;
 	}
 	return status;

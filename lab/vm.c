@@ -157,7 +157,12 @@ int pv_vm_resume(struct pv_vm *vm, struct pv_err *err)
 	vm->state = PV_VM_BOOTED;
 	pv_loop_unlock(vm->host->loop);
 	status = pv_machine_resume(vm->machine, err);
-	return status ? pv_err_prefix(err, "vm `%s`: cannot resume", vm->name) : 0;
+	if (status)
+		return pv_err_prefix(err, "vm `%s`: cannot resume", vm->name);
+	pv_loop_lock(vm->host->loop);
+	pv_vm_link_tell_wall(vm);
+	pv_loop_unlock(vm->host->loop);
+	return 0;
 }
 
 int pv_vm_reset(struct pv_vm *vm, struct pv_err *err)

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/clock.h"
 #include "base/loop.h"
 #include "lab/host.h"
 #include "lab/vm_private.h"
@@ -144,6 +145,14 @@ bool pv_vm_link_adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
 	*port_ctx = vm;
 	send_entropy(vm);
 	return true;
+}
+
+void pv_vm_link_tell_wall(struct pv_vm *vm)
+{
+	if (!vm->wall_due || !pv_agent_is_ready(vm->agent))
+		return;
+	vm->wall_due = false;
+	pv_agent_set_wall(vm->agent, pv_clock_wall());
 }
 
 int pv_vm_link_listen(struct pv_vm *vm)

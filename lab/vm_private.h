@@ -61,6 +61,9 @@ int pv_vm_link_listen(struct pv_vm *vm);
 bool pv_vm_link_adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
     uint32_t guest_port, const struct pv_stream_port_ops **ops, void **port_ctx);
 
+/* [loop lock] Tells a guest that goes on what time it is, when that is due. */
+void pv_vm_link_tell_wall(struct pv_vm *vm);
+
 /* Opens what vm->boot and the profile say that a guest starts from: kernel, command line,
  * initramfs. What was opened before a failure stays with the VM. */
 int pv_vm_boot_prepare(struct pv_vm *vm, struct pv_err *err);
@@ -134,9 +137,9 @@ struct pv_vm *pv_vm_baseline_vm(const struct pv_vm_baseline *baseline);
 /*
  * Takes the VM back, whatever has become of it: in place when its machine is still there, by a new
  * one when the guest died, was shut down, or was saved again since. What is in flight is given up.
- * Its guest stands still afterwards. On failure the VM is dead.
+ * Its guest stands still afterwards; `clock_now` as in pv_vm_restore. On failure the VM is dead.
  */
-int pv_vm_baseline_return(struct pv_vm_baseline *baseline, struct pv_err *err);
+int pv_vm_baseline_return(struct pv_vm_baseline *baseline, bool clock_now, struct pv_err *err);
 /* The guest goes on, if it did at the baseline. */
 int pv_vm_baseline_go(struct pv_vm_baseline *baseline, struct pv_err *err);
 

@@ -114,7 +114,7 @@ static bool stands_still(const struct pv_vm_baseline *baseline)
 	return state == PV_MACHINE_PAUSED;
 }
 
-static int rewind_in_place(struct pv_vm_baseline *baseline, struct pv_err *err)
+static int rewind_in_place(struct pv_vm_baseline *baseline, bool clock_now, struct pv_err *err)
 {
 	struct pv_vm *vm = baseline->vm;
 	pv_loop_lock(vm->host->loop);
@@ -124,13 +124,16 @@ static int rewind_in_place(struct pv_vm_baseline *baseline, struct pv_err *err)
 	pv_machine_set_adopt(vm->machine, pv_vm_link_adopt, vm);
 	vm->adopt_id = baseline->next_id;
 	vm->entropy_due = !pv_template_is_seeded(baseline->template);
+	vm->wall_due = clock_now;
 	vm->state = PV_VM_PAUSED;
 	vm->death[0] = '\0';
 	pv_loop_unlock(vm->host->loop);
-	return pv_machine_rewind(vm->machine, err);
+	int status = pv_machine_rewind(vm->machine, err);
+	return status || !clock_now ? status
+				    : pv_machine_set_date(vm->machine, pv_clock_wall(), err);
 }
 
-static int build_again(struct pv_vm_baseline *baseline, struct pv_err *err)
+static int build_again(struct pv_vm_baseline *baseline, bool clock_now, struct pv_err *err)
 {
 	struct pv_vm *vm = baseline->vm;
 	pv_vm_stop_machine(vm, PV_VM_PAUSED);
@@ -144,7 +147,7 @@ static int build_again(struct pv_vm_baseline *baseline, struct pv_err *err)
 	vm->cid = baseline->cid;
 	vm->agent_wait_ns = baseline->agent_wait_ns;
 	vm->profile = baseline->profile;
-	return pv_vm_restore_machine(vm, baseline->template, false, err);
+	return pv_vm_restore_machine(vm, baseline->template, clock_now, err);
 }
 
 /* A VM without a guest at the baseline has none afterwards either. */
@@ -161,15 +164,15 @@ static void lie_down(struct pv_vm_baseline *baseline)
 	pv_loop_unlock(vm->host->loop);
 }
 
-int pv_vm_baseline_return(struct pv_vm_baseline *baseline, struct pv_err *err)
+int pv_vm_baseline_return(struct pv_vm_baseline *baseline, bool clock_now, struct pv_err *err)
 {
 	struct pv_vm *vm = baseline->vm;
 	if (!baseline->template) {
 		lie_down(baseline);
 		return 0;
 	}
-	int status =
-	    stands_still(baseline) ? rewind_in_place(baseline, err) : build_again(baseline, err);
+	int status = stands_still(baseline) ? rewind_in_place(baseline, clock_now, err)
+					    : build_again(baseline, clock_now, err);
 	if (!status)
 		return 0;
 	pv_err_prefix(err, "vm `%s`: cannot go back to its baseline", vm->name);

@@ -290,9 +290,8 @@ int pv_vm_restore_go(struct pv_vm *vm, const char *what, struct pv_err *err)
 		/* Ready already, but for a connection that was not adopted. */
 		pv_loop_lock(loop);
 		status = pv_vm_wait_agent(vm, what, pv_clock_deadline(vm->agent_wait_ns), err);
-		if (!status && vm->wall_due)
-			pv_agent_set_wall(vm->agent, pv_clock_wall());
-		vm->wall_due = false;
+		if (!status)
+			pv_vm_link_tell_wall(vm);
 		pv_loop_unlock(loop);
 	}
 	if (status)

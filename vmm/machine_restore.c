@@ -219,3 +219,13 @@ int pv_machine_rewind(struct pv_machine *machine, struct pv_err *err)
 	pv_machine_end(machine);
 	return code;
 }
+
+int pv_machine_set_date(struct pv_machine *machine, int64_t wall_ns, struct pv_err *err)
+{
+	int code = pv_machine_begin_paused(machine, "set the date of", err);
+	if (code < 0)
+		return code;
+	pv_guest_clock_jump(&machine->clock, wall_ns);
+	pv_machine_end(machine);
+	return 0;
+}

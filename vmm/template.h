@@ -97,6 +97,9 @@ void pv_machine_set_adopt(struct pv_machine *machine, pv_machine_adopt *adopt, v
  */
 int pv_machine_rewind(struct pv_machine *machine, struct pv_err *err);
 
+/* Gives a paused machine another date, as `clock_now` does at a restore. Returns 0 or -EINVAL. */
+int pv_machine_set_date(struct pv_machine *machine, int64_t wall_ns, struct pv_err *err);
+
 /* --- files --- */
 
 struct pv_template_write {

@@ -403,7 +403,7 @@ struct pv_vm *pv_vm_baseline_vm(const struct pv_vm_baseline *baseline)
 	return baseline->vm;
 }
 
-int pv_vm_baseline_return(struct pv_vm_baseline *baseline, struct pv_err *err)
+int pv_vm_baseline_return(struct pv_vm_baseline *baseline, bool clock_now, struct pv_err *err)
 {
 	struct fake_vm *fake = (struct fake_vm *)baseline->vm;
 	struct pv_agent *agent = &fake->agent;

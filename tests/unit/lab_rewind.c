@@ -142,7 +142,7 @@ static uint32_t get_mark(const struct world *world)
 static void go_back(struct world *world)
 {
 	struct pv_err err = PV_ERR_INIT;
-	if (pv_vm_baseline_return(world->baseline, &err) < 0 ||
+	if (pv_vm_baseline_return(world->baseline, false, &err) < 0 ||
 	    pv_vm_baseline_go(world->baseline, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(pv_vm_state(world->vm), PV_VM_PAUSED);
@@ -180,6 +180,11 @@ static void a_machine_that_is_there_is_rewound_in_place(void **state)
 		assert_int_equal(world->vm->log.boot_start, world->vm->log.text.len);
 	}
 	assert_int_equal(world->spawned, 1);
+	assert_false(world->vm->wall_due);
+	struct pv_err err = PV_ERR_INIT;
+	assert_int_equal(pv_vm_baseline_return(world->baseline, true, &err), 0);
+	assert_ptr_equal(world->vm->machine, machine);
+	assert_true(world->vm->wall_due); /* its agent is to be told when it goes on */
 }
 
 static void one_that_was_lost_is_built_again(void **state)
@@ -245,7 +250,7 @@ static void a_failure_says_why_and_the_next_attempt_is_free(void **state)
 	const off_t size = file_size(world->path);
 	assert_int_equal(truncate(world->path, size / 2), 0);
 	for (int attempt = 0; attempt < 2; attempt++) {
-		assert_true(pv_vm_baseline_return(world->baseline, &err) < 0);
+		assert_true(pv_vm_baseline_return(world->baseline, false, &err) < 0);
 		if (!strstr(err.text, "vm `v`: cannot go back to its baseline: ") ||
 		    !strstr(err.text, "cut short"))
 			fail_msg("%s", err.text);
@@ -270,7 +275,7 @@ static void one_without_a_guest_gets_none(void **state)
 	world->vm->profile = &world->other;
 	pv_vm_tell_spawned(world->vm);
 	run_a_while(world);
-	assert_int_equal(pv_vm_baseline_return(created, &err), 0);
+	assert_int_equal(pv_vm_baseline_return(created, false, &err), 0);
 	assert_int_equal(pv_vm_baseline_go(created, &err), 0);
 	assert_int_equal(pv_vm_state(world->vm), PV_VM_CREATED);
 	assert_int_equal(pv_vm_cid(world->vm), 0);
@@ -278,7 +283,7 @@ static void one_without_a_guest_gets_none(void **state)
 	assert_string_equal(pv_vm_profile(world->vm), "p");
 	assert_int_equal(world->shut_down, 1);
 	pv_vm_shutdown(world->vm);
-	assert_int_equal(pv_vm_baseline_return(created, &err), 0);
+	assert_int_equal(pv_vm_baseline_return(created, false, &err), 0);
 	assert_int_equal(pv_vm_state(world->vm), PV_VM_CREATED);
 	pv_vm_baseline_destroy(created);
 }
@@ -293,7 +298,7 @@ static void a_guest_whose_agent_is_not_there_is_dead(void **state)
 	begin(world);
 	world->vm->state = PV_VM_BOOTED;
 	assert_int_equal(pv_vm_baseline_create(&booted, world->vm, world->template, &err), 0);
-	assert_int_equal(pv_vm_baseline_return(booted, &err), 0);
+	assert_int_equal(pv_vm_baseline_return(booted, false, &err), 0);
 	assert_int_equal(pv_vm_baseline_go(booted, &err), -ETIMEDOUT);
 	assert_non_null(strstr(err.text, "vm `v`: go back to its baseline: agent did not come up"));
 	assert_int_equal(pv_vm_state(world->vm), PV_VM_DEAD);
