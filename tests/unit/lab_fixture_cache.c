@@ -146,7 +146,7 @@ static void the_list_is_sorted_by_use(void **state)
 	put(world, KEY_D ".snap.abcdef.tmp", 1, 0);
 	put(world, "notes.txt", 1, 0);
 	put(world, "short.snap", 1, 0);
-	const struct timespec times[] = {{.tv_sec = 200}, {.tv_sec = 1}};
+	const struct timespec times[] = {{.tv_sec = 1}, {.tv_sec = 200}};
 	assert_int_equal(utimensat(AT_FDCWD, path_in(world, KEY_C ".lab"), times, 0), 0);
 	ok(pv_fixture_cache_list(&entries, world->dir, &err));
 	assert_int_equal(entries.count, 3);
@@ -171,7 +171,7 @@ static void trimming_takes_the_oldest_until_it_fits(void **state)
 	put(world, KEY_C ".lab/x.snap", 4, 50);
 	put(world, KEY_D ".snap", 4, 400);
 	put(world, "notes.txt", 60, 0);
-	const struct timespec times[] = {{.tv_sec = 200}, {.tv_sec = 1}};
+	const struct timespec times[] = {{.tv_sec = 1}, {.tv_sec = 200}};
 	assert_int_equal(utimensat(AT_FDCWD, path_in(world, KEY_C ".lab"), times, 0), 0);
 	ok(pv_fixture_cache_trim(world->dir, 16 * 4096, &evicted, &err));
 	assert_int_equal(evicted, 0);

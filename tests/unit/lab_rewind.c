@@ -172,7 +172,9 @@ static void a_machine_that_is_there_is_rewound_in_place(void **state)
 	for (int round = 0; round < 20; round++) {
 		set_mark(world, 0xdead0000u + (unsigned)round);
 		run_a_while(world);
+		pv_loop_lock(world->host.loop);
 		size_t printed = world->vm->log.text.len;
+		pv_loop_unlock(world->host.loop);
 		go_back(world);
 		assert_ptr_equal(world->vm->machine, machine);
 		/* The log goes on, and what is expected is looked for behind this point only. */
