@@ -116,7 +116,9 @@ static const struct pv_reference_entry entries[] = {
 	"Limit for each test of the file that has none of its own, in seconds or as a string such "
 	"as `\"2m\"`; 0 is no limit. Assign it outside of tests.",											       "0.1"},
     {"Lab",	    "reset_between_tests",   SETTING,  "provium.reset_between_tests: boolean",
-	"Not available yet: assigning true raises an error that says so.",											  "0.1"},
+	"With true, assigned outside of tests, every test begins with the VMs and labs as the file "
+	"left them before the first one: files, processes, memory, states, members. Handles stay "
+	"good. Streams must then be opened in tests.",											  "0.1"},
 
     {"VM",	     "boot",		   METHOD,   "vm:boot(opts?) -> VM",
 	"Starts the guest and waits for its agent. `opts` (see VmOptions) win over those of the "
@@ -175,8 +177,9 @@ static const struct pv_reference_entry entries[] = {
 	"What the guest knows about a path; follows symbolic links.",											       "0.1"},
 
     {"RestoreOptions", "clock",			OPTION,	"string",
-	"`\"now\"` sets the guest's clock to the host's time. Without it the clock goes on where "
-	"it stood when the guest was saved.",														    "0.1"},
+	"`\"now\"` sets the guest's wall clock to the host's time before anything else is asked of "
+	"it; monotonic clocks and timers go on. Without it the clock goes on where it stood when the "
+	"guest was saved.",														    "0.1"},
 
     {"VmOptions",	  "memory",		    OPTION,   "integer|string",
 	"RAM in bytes or as a size such as `\"1G\"`; 512 MiB when not given.",										      "0.1"},
