@@ -153,7 +153,7 @@ static bool read_decimal(struct lexer *lexer)
 	return value < 256;
 }
 
-/* \u{XXX}; behind the u. UTF-8 with up to six bytes, as Lua writes it. */
+/* \u{...}; behind the u. UTF-8 with up to six bytes, as Lua writes it. */
 static bool read_code_point(struct lexer *lexer)
 {
 	uint64_t value = 0;

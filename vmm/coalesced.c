@@ -17,29 +17,27 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "base/bus.h"
 #include "vmm/kvm.h"
 #include "vmm/kvm_vm.h"
 #include "vmm/layout.h"
 
-#define PORT_SIZE 4u
+#define PORT_SIZE  4u
+#define PAGE_BYTES 4096u /* of x86, in which the kernel counts */
 
 struct kvm_coalesced_mmio_ring *pv_coalesced_begin(const struct pv_kvm_vm *vm)
 {
-	const int page = ioctl(vm->kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_MMIO);
-	const size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	const size_t page = vm->kvm->coalesced_page;
 	struct kvm_coalesced_mmio_zone zone = {
 	    .addr = PV_LAYOUT_PIO_PCI,
 	    .size = PORT_SIZE,
 	    .pio = 1,
 	};
-	if (page <= 0 || ((size_t)page + 1) * size > (size_t)vm->kvm->vcpu_mmap_size ||
-	    ioctl(vm->kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_PIO) <= 0 ||
+	if (page == 0 || (page + 1) * PAGE_BYTES > (size_t)vm->kvm->vcpu_mmap_size ||
 	    ioctl(vm->fd, KVM_REGISTER_COALESCED_MMIO, &zone) < 0)
 		return NULL;
-	return (void *)((uint8_t *)vm->vcpus[0].run + (size_t)page * size);
+	return (void *)((uint8_t *)vm->vcpus[0].run + page * PAGE_BYTES);
 }
 
 bool pv_coalesced_is_pending(const struct kvm_coalesced_mmio_ring *ring)
@@ -50,9 +48,8 @@ bool pv_coalesced_is_pending(const struct kvm_coalesced_mmio_ring *ring)
 
 void pv_coalesced_drain(struct kvm_coalesced_mmio_ring *ring, const struct pv_bus *pio)
 {
-	const size_t size = (size_t)sysconf(_SC_PAGESIZE);
 	const uint32_t count =
-	    (uint32_t)((size - sizeof(*ring)) / sizeof(struct kvm_coalesced_mmio));
+	    (uint32_t)((PAGE_BYTES - sizeof(*ring)) / sizeof(struct kvm_coalesced_mmio));
 	while (pv_coalesced_is_pending(ring)) {
 		const uint32_t first = ring->first % count;
 		const struct kvm_coalesced_mmio *write = &ring->coalesced_mmio[first];

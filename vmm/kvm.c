@@ -143,6 +143,8 @@ int pv_kvm_open(struct pv_kvm *kvm, struct pv_err *err)
 	kvm->has_immediate_exit = true;
 	kvm->has_user_msr =
 	    has(kvm, KVM_CAP_X86_USER_SPACE_MSR) && has(kvm, KVM_CAP_X86_MSR_FILTER);
+	if (has(kvm, KVM_CAP_COALESCED_PIO))
+		kvm->coalesced_page = size_of(kvm, KVM_CAP_COALESCED_MMIO);
 	kvm->xsave_size = size_of(kvm, KVM_CAP_XSAVE2);
 	kvm->nested_size = size_of(kvm, KVM_CAP_NESTED_STATE);
 	kvm->backend = find_backend();

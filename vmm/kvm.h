@@ -24,16 +24,17 @@ struct pv_kvm {
 	int vcpu_mmap_size;
 	unsigned max_vcpus;
 	bool has_immediate_exit;
-	bool has_user_msr;    /* KVM_CAP_X86_USER_SPACE_MSR and MSR filter */
-	unsigned xsave_size;  /* of KVM_GET_XSAVE2; 0: only the 4096 bytes of KVM_GET_XSAVE */
-	unsigned nested_size; /* of KVM_GET_NESTED_STATE; 0: guests cannot be hypervisors */
+	bool has_user_msr;	 /* KVM_CAP_X86_USER_SPACE_MSR and MSR filter */
+	unsigned coalesced_page; /* of the area of a vCPU: the ring of port writes; 0: none */
+	unsigned xsave_size;	 /* of KVM_GET_XSAVE2; 0: only the 4096 bytes of KVM_GET_XSAVE */
+	unsigned nested_size;	 /* of KVM_GET_NESTED_STATE; 0: guests cannot be hypervisors */
 	enum pv_kvm_backend backend;
 	struct kvm_cpuid2
 	    *cpuid;   /* what KVM_GET_SUPPORTED_CPUID says; asked once, it costs 0.3 ms */
 	int ram_pool; /* see vmm/ram.h; -1: small pages only */
-	struct pv_reaper *reaper; /* closes what is slow to close in the background */
+	struct pv_reaper *reaper;     /* closes what is slow to close in the background */
 	struct pv_spare_pool *spares; /* vmm/spare.h */
-	struct pv_msr_list *msrs; /* vmm/msr_list.h, NULL until somebody asks */
+	struct pv_msr_list *msrs;     /* vmm/msr_list.h, NULL until somebody asks */
 };
 
 /*
