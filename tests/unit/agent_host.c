@@ -326,7 +326,7 @@ static void wrong_version(struct peer *peer, const struct pv_request *request, s
 	pv_pack_str(&pack, "kind");
 	pv_pack_str(&pack, "result");
 	pv_pack_str(&pack, "version");
-	pv_pack_uint(&pack, 3);
+	pv_pack_uint(&pack, PV_PROTOCOL_VERSION + 1);
 	pv_frame_end(out, start);
 }
 
@@ -338,7 +338,7 @@ static void an_agent_of_another_version_is_refused(void **state)
 	assert_null(pv_agent_refusal(peer->agent));
 	attach(peer);
 	assert_string_equal(
-	    pv_agent_refusal(peer->agent), "agent speaks protocol 3, this provium speaks 2");
+	    pv_agent_refusal(peer->agent), "agent speaks protocol 4, this provium speaks 3");
 	assert_int_equal(peer->closes, 1);
 	assert_int_equal(run_true(peer, &err), -ENOTCONN);
 	/* The right one may come after a reset. */
