@@ -112,13 +112,37 @@ static const struct pv_reference_entry entries[] = {
 	"The same as `string.pack`; works with a colon, too.",												      "0.1"},
     {"Lab",	    "unpack",		      FUNCTION, "provium.unpack(format, data, pos?) -> ...",
 	"The same as `string.unpack`; works with a colon, too.",												    "0.1"},
+    {"Lab",	    "sys",		   FIELD,	  "provium.sys: table",
+	"Numbers and flags of the guest's kernel by their C names, with which tests need no magic "
+	"numbers: "
+	"`provium.sys.O_CREAT`, `provium.sys.ENOENT`, `provium.sys.openat`. Read-only; a name that "
+	"it does "
+	"not have is an error that offers similar ones. See sys.",											       "0.1"},
     {"Lab",	    "timeout",	       SETTING,	"provium.timeout: number|string",
 	"Limit for each test of the file that has none of its own, in seconds or as a string such "
 	"as `\"2m\"`; 0 is no limit. Assign it outside of tests.",											       "0.1"},
     {"Lab",	    "reset_between_tests",   SETTING,  "provium.reset_between_tests: boolean",
 	"With true, assigned outside of tests, every test begins with the VMs and labs as the file "
 	"left them before the first one: files, processes, memory, states, members. Handles stay "
-	"good. Streams must then be opened in tests.",											  "0.1"},
+	"good. Streams must then be opened in tests.",													   "0.1"},
+
+    {"sys",	    "nr",		    FIELD,	 "provium.sys.nr: table",
+	"The numbers of system calls alone: `provium.sys.nr.openat`. `provium.sys.openat`, "
+	"`SYS_openat` and "
+	"`__NR_openat` are the same. Numbers and constants are those of x86-64 Linux, from the "
+	"kernel headers "
+	"of the machine that built this; `pairs` walks them.",												   "0.1"},
+    {"sys",	    "errno_name",		  FUNCTION, "provium.sys.errno_name(number) -> string",
+	"`\"ENOENT\"` for 2 and for -2; the number as text when no error has it.",										   "0.1"},
+    {"sys",	    "errno_text",		  FUNCTION, "provium.sys.errno_text(number) -> string",
+	"`\"No such file or directory\"` for 2 and for -2.",													"0.1"},
+    {"sys",	    "signal_name",	   FUNCTION, "provium.sys.signal_name(number) -> string",
+	"`\"SIGTERM\"` for 15, `\"SIGRTMIN+1\"` for 35; the number as text when no signal has it.",								 "0.1"},
+    {"sys",	    "signal_number",	     FUNCTION, "provium.sys.signal_number(signal) -> integer",
+	"The number of a signal, as all functions take it that send one: a name in any case, with "
+	"or without "
+	"`SIG`, a real-time signal such as `\"RTMIN+1\"` (35; programs count from 34), digits, or "
+	"an integer.",																	   "0.1"},
 
     {"VM",	     "boot",		   METHOD,   "vm:boot(opts?) -> VM",
 	"Starts the guest and waits for its agent. `opts` (see VmOptions) win over those of the "
@@ -178,8 +202,9 @@ static const struct pv_reference_entry entries[] = {
 
     {"RestoreOptions", "clock",			OPTION,	"string",
 	"`\"now\"` sets the guest's wall clock to the host's time before anything else is asked of "
-	"it; monotonic clocks and timers go on. Without it the clock goes on where it stood when the "
-	"guest was saved.",														    "0.1"},
+	"it; monotonic clocks and timers go on. Without it the clock goes on where it stood when "
+	"the "
+	"guest was saved.",																      "0.1"},
 
     {"VmOptions",	  "memory",		    OPTION,   "integer|string",
 	"RAM in bytes or as a size such as `\"1G\"`; 512 MiB when not given.",										      "0.1"},
