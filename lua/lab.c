@@ -1,9 +1,8 @@
 /*
  * Lab userdata: the handle, its dot access, and where its methods come together. A handle holds a
- * reference on its lab, and there is one handle per lab at a time (a table with weak values in the
- * registry), so that handles compare equal. The lab of a test is closed with the test, and so are
- * the sub-labs made in it; a handle that a script kept then says so. A finalized handle holds NULL.
- * Rules about names are lab/lab.h's. Script thread only.
+ * reference on its lab, and there is one handle per lab at a time (lua/handle.h). The lab of a test
+ * is closed with the test, and so are the sub-labs made in it; a handle that a script kept then
+ * says so. A finalized handle holds NULL. Rules about names are lab/lab.h's. Script thread only.
  */
 #include "lua/lab.h"
 
@@ -12,6 +11,7 @@
 #include "lab/lab.h"
 #include "lua/argument.h"
 #include "lua/fixture.h"
+#include "lua/handle.h"
 #include "lua/lab_settings.h"
 #include "lua/lab_snapshot.h"
 #include "lua/state.h"
@@ -155,30 +155,18 @@ void pv_lua_lab_open(lua_State *L)
 	lua_pushliteral(L, PV_LUA_LAB_TYPE);
 	lua_setfield(L, -2, "__metatable");
 	lua_pop(L, 1);
-
-	lua_newtable(L);
-	lua_createtable(L, 0, 1);
-	lua_pushliteral(L, "v");
-	lua_setfield(L, -2, "__mode");
-	lua_setmetatable(L, -2);
-	lua_setfield(L, LUA_REGISTRYINDEX, HANDLES_KEY);
+	pv_lua_handle_open(L, HANDLES_KEY);
 }
 
 void pv_lua_lab_push(lua_State *L, struct pv_lab *lab)
 {
-	lua_getfield(L, LUA_REGISTRYINDEX, HANDLES_KEY);
-	if (lua_rawgetp(L, -1, lab) == LUA_TUSERDATA) {
-		lua_remove(L, -2);
+	if (pv_lua_handle_push(L, HANDLES_KEY, lab))
 		return;
-	}
-	lua_pop(L, 1);
 	struct handle *handle = lua_newuserdatauv(L, sizeof(*handle), 0);
 	handle->lab = NULL;
 	luaL_setmetatable(L, PV_LUA_LAB_TYPE);
 	handle->lab = pv_lab_ref(lab);
-	lua_pushvalue(L, -1);
-	lua_rawsetp(L, -3, lab);
-	lua_remove(L, -2);
+	pv_lua_handle_keep(L, HANDLES_KEY, lab);
 }
 
 void pv_lua_lab_push_scope(lua_State *L)
