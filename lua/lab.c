@@ -15,6 +15,7 @@
 #include "lua/lab_settings.h"
 #include "lua/lab_snapshot.h"
 #include "lua/state.h"
+#include "lua/sys.h"
 #include "lua/vm.h"
 
 /* Registry: pv_lab (light userdata) -> handle. */
@@ -66,8 +67,8 @@ static int forward_to_string(lua_State *L)
 
 /* --- dot access --- */
 
-/* Upvalue 1: the methods. Methods (`pack`, `unpack` and the fixtures are among them), settings,
- * VMs and sub-labs, these of enclosing scopes, too (spec 5.2). */
+/* Upvalue 1: the methods. Methods (`pack`, `unpack`, `sys` and the fixtures are among them),
+ * settings, VMs and sub-labs, these of enclosing scopes, too (spec 5.2). */
 static int lab_index(lua_State *L)
 {
 	struct handle *handle = pv_lua_argument_self(L, 1, PV_LUA_LAB_TYPE, "lab");
@@ -140,6 +141,8 @@ static void push_methods(lua_State *L)
 	lua_pushcclosure(L, forward_to_string, 1);
 	lua_setfield(L, -3, "unpack");
 	lua_pop(L, 1);
+	pv_lua_sys_push(L);
+	lua_setfield(L, -2, "sys");
 }
 
 void pv_lua_lab_open(lua_State *L)

@@ -9,6 +9,7 @@
 static const struct pv_reference_table *const tables[] = {
     &pv_reference_test,
     &pv_reference_lab,
+    &pv_reference_sys,
     &pv_reference_vm,
     &pv_reference_run,
     &pv_reference_file,

@@ -18,7 +18,7 @@ enum pv_reference_kind {
 /* Strings are constants in UTF-8; `text` is one paragraph without line breaks, names in back-ticks.
  */
 struct pv_reference_entry {
-	/* The type or library it belongs to: `global`, `json`, `Lab`, `VM`, `VmOptions`,
+	/* The type or library it belongs to: `global`, `json`, `Lab`, `sys`, `VM`, `VmOptions`,
 	 * `RestoreOptions`, `RunOptions`, `RunResult`, `Stat`, `Console`, `Snapshot`,
 	 * `LabSnapshot`, `Test`, `Meta`. */
 	const char *owner;

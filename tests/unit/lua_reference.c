@@ -29,6 +29,8 @@ static const char walker[] =
     " all('json', json)\n"
     " local _, methods = debug.getupvalue(debug.getmetatable(provium).__index, 1)\n"
     " all('Lab', methods) all('Lab', {timeout = 1, reset_between_tests = 1})\n"
+    " local _, sys = debug.getupvalue(debug.getmetatable(provium.sys).__index, 1)\n"
+    " all('sys', sys)\n"
     " local v = provium:vm('v', 'tiny'):boot()\n"
     " all('VM', debug.getmetatable(v).__index)\n"
     " all('Snapshot', debug.getmetatable(v:snapshot()).__index)\n"
