@@ -185,7 +185,11 @@ static void (*const starts[PV_REQUEST_OP_COUNT])(
     [PV_REQUEST_EXEC] = pv_exec_start,
     [PV_REQUEST_READ_FILE] = pv_files_start,
     [PV_REQUEST_WRITE_FILE] = pv_files_start,
-    [PV_REQUEST_STAT] = pv_files_start,
+    [PV_REQUEST_STAT] = pv_paths_start,
+    [PV_REQUEST_LIST] = pv_paths_start,
+    [PV_REQUEST_MKDIR] = pv_paths_start,
+    [PV_REQUEST_UNLINK] = pv_paths_start,
+    [PV_REQUEST_RENAME] = pv_paths_start,
 };
 
 static bool is_follow_up(enum pv_request_op op)

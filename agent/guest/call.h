@@ -82,5 +82,6 @@ void pv_call_refuse(struct pv_call *call, enum pv_reply_reason reason, const cha
  * `request->memory` over. */
 void pv_exec_start(struct pv_calls *calls, struct pv_request *request);
 void pv_files_start(struct pv_calls *calls, struct pv_request *request);
+void pv_paths_start(struct pv_calls *calls, struct pv_request *request);
 
 #endif

@@ -19,6 +19,10 @@ enum pv_request_op {
 	PV_REQUEST_READ_FILE,
 	PV_REQUEST_WRITE_FILE,
 	PV_REQUEST_STAT,
+	PV_REQUEST_LIST,
+	PV_REQUEST_MKDIR,
+	PV_REQUEST_UNLINK,
+	PV_REQUEST_RENAME,
 	PV_REQUEST_RESEED,   /* has no answer */
 	PV_REQUEST_SET_WALL, /* has no answer */
 	/* These belong to the call whose number they carry, and have no answer of their own. */
@@ -57,8 +61,10 @@ struct pv_request_exec {
 
 struct pv_request_file {
 	const char *path;
+	const char *to;	     /* rename */
 	bool follow;	     /* stat: through a symbolic link */
-	int64_t mode;	     /* write_file: permissions on creation, at most 07777 */
+	bool parents;	     /* mkdir: missing ones, too, and what is there is fine */
+	int64_t mode;	     /* write_file, mkdir: permissions on creation, at most 07777 */
 	struct pv_span data; /* write_file: the beginning of the content */
 	bool more;
 };

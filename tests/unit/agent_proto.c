@@ -106,6 +106,8 @@ static void every_operation_survives(void **state)
 		else
 			request.file = (struct pv_request_file){
 			    .path = "/p",
+			    .to = "/q",
+			    .parents = true,
 			    .follow = true,
 			    .mode = 07777,
 			    .data = {.data = "d", .len = 1},
@@ -124,6 +126,10 @@ static void every_operation_survives(void **state)
 		}
 		if (op == PV_REQUEST_SET_WALL)
 			assert_int_equal(out.wall_ns, INT64_MAX);
+		if (op == PV_REQUEST_MKDIR)
+			assert_true(out.file.parents);
+		if (op == PV_REQUEST_RENAME)
+			assert_string_equal(out.file.to, "/q");
 		if (op == PV_REQUEST_STAT)
 			assert_true(out.file.follow);
 		if (op == PV_REQUEST_READ_FILE || op == PV_REQUEST_WRITE_FILE)
