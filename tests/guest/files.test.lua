@@ -74,11 +74,11 @@ end)
 
 test("a directory of 100,000 entries is listed in constant memory of the agent", function(t)
 	local function agent_memory() return tonumber(vm:read_file("/proc/1/status"):match("VmRSS:%s*(%d+)")) end
-	vm:run("mkdir /tmp/many; cd /tmp/many; seq -f entry-number-%06g 100000 | xargs touch"):assert_ok()
+	vm:run("mkdir /tmp/many; mount -t tmpfs -o nr_inodes=0 none /tmp/many; cd /tmp/many; seq -w 1 100000 | xargs touch"):assert_ok()
 	local before = agent_memory()
 	t:assert_eq(#vm:listdir("/tmp/many"), 100000)
 	t:assert(agent_memory() < before + 8192, "the agent grew by " .. agent_memory() - before .. " KiB")
-	vm:run("rm -r /tmp/many"):assert_ok()
+	vm:run("umount /tmp/many"):assert_ok()
 end)
 
 test("errors name the operation, the path and the errno", function(t)
