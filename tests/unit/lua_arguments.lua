@@ -40,6 +40,7 @@ local arguments = {
     meta = options, pos = anything,
     hay = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
     needle = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
+    number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
     text = {valid = "1", wrong = kind("boolean", "table", "func")},
     ["Lab.fixture.name"] = name, ["Lab.barrier.timeout"] = span,
     ["provium.unpack.data"] = anything, ["provium.pack.data"] = anything,
@@ -61,7 +62,7 @@ local elsewhere = {
 local function objects()
     local v = provium:vm("walked", "tiny"):boot()
     return {
-        VM = v, Lab = provium, Console = v:console(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
+        VM = v, Lab = provium, sys = provium.sys, Console = v:console(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
     }
 end
 
