@@ -7,6 +7,8 @@ pv_unit_test(agent_guest_paths pv_agent_host)
 target_sources(unit_agent_guest_paths PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
 pv_unit_test(agent_guest_load pv_agent_host)
 target_sources(unit_agent_guest_load PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
+pv_unit_test(agent_syscall pv_agent_host)
+target_sources(unit_agent_syscall PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
 
 pv_fuzz_target(agent_host pv_agent_host)
 pv_fuzz_target(agent_guest pv_agent_proto)
