@@ -10,6 +10,7 @@
 
 #include "agent/guest/buffers.h"
 #include "agent/guest/connection.h"
+#include "agent/guest/open_file.h"
 #include "agent/guest/pool.h"
 #include "agent/guest/reaper.h"
 #include "agent/guest/root.h"
@@ -50,6 +51,7 @@ struct pv_calls {
 	struct pv_buffers_spares spares;
 	struct pv_reaper reaper;
 	struct pv_root root;
+	struct pv_open_files files;
 	struct pv_loop_watch rest; /* of what is still being loaded */
 	int rest_fd;		   /* -1: everything is there */
 	struct pv_call *first;
@@ -87,5 +89,6 @@ void pv_exec_start(struct pv_calls *calls, struct pv_request *request);
 void pv_files_start(struct pv_calls *calls, struct pv_request *request);
 void pv_paths_start(struct pv_calls *calls, struct pv_request *request);
 void pv_kernel_start(struct pv_calls *calls, struct pv_request *request);
+void pv_handles_start(struct pv_calls *calls, struct pv_request *request);
 
 #endif
