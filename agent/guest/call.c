@@ -200,6 +200,8 @@ static void (*const starts[PV_REQUEST_OP_COUNT])(
     [PV_REQUEST_WRITE] = pv_handles_start,
     [PV_REQUEST_SEEK] = pv_handles_start,
     [PV_REQUEST_CLOSE] = pv_handles_start,
+    [PV_REQUEST_TAIL] = pv_tail_start,
+    [PV_REQUEST_TAIL_HANDLE] = pv_tail_start,
 };
 
 static bool is_follow_up(enum pv_request_op op)

@@ -67,7 +67,14 @@ enum pv_protocol_channel {
 	PV_PROTOCOL_CHANNEL_STDOUT,
 	PV_PROTOCOL_CHANNEL_STDERR,
 	PV_PROTOCOL_CHANNEL_MEMORY, /* of the process that issues system calls */
+	/* Of a call that follows something: an empty piece when it does, and then a byte of enum
+	 * pv_protocol_notice at the place where something happened. Needs no grant. */
+	PV_PROTOCOL_CHANNEL_NOTICE,
 	PV_PROTOCOL_CHANNEL_COUNT,
+};
+
+enum pv_protocol_notice {
+	PV_PROTOCOL_NOTICE_ROTATED, /* the file was replaced: the new one begins here */
 };
 
 #endif

@@ -32,6 +32,8 @@ enum pv_request_op {
 	PV_REQUEST_WRITE,
 	PV_REQUEST_SEEK,
 	PV_REQUEST_CLOSE,
+	PV_REQUEST_TAIL,
+	PV_REQUEST_TAIL_HANDLE,
 	PV_REQUEST_RESEED,   /* has no answer */
 	PV_REQUEST_SET_WALL, /* has no answer */
 	/* These belong to the call whose number they carry, and have no answer of their own. */
@@ -116,6 +118,14 @@ struct pv_request_handle {
 	bool more;
 };
 
+/* Follows a file, by its name or by its number. */
+struct pv_request_tail {
+	const char *path;
+	int64_t from;	/* 0: `offset` counts from the beginning, 1: from the end */
+	int64_t offset; /* what lies before the beginning is the beginning */
+	int64_t handle; /* at least 1 */
+};
+
 struct pv_request {
 	uint64_t id;
 	/* The worker process of the guest that is to do it; 0: the agent itself. */
@@ -129,6 +139,7 @@ struct pv_request {
 		struct pv_request_numbers syscalls; /* PV_PROTOCOL_SYSCALL_WORDS for each */
 		struct pv_request_memory memory_at;
 		struct pv_request_handle handle;
+		struct pv_request_tail tail;
 		struct pv_span chunk;
 		struct pv_span entropy;
 		int64_t wall_ns; /* since 1970, not before */

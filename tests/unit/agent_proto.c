@@ -197,10 +197,34 @@ static void operations_on_handles_survive(void **state)
 	}
 }
 
+static void tails_survive(void **state)
+{
+	for (int op = PV_REQUEST_TAIL; op <= PV_REQUEST_TAIL_HANDLE; op++) {
+		struct pv_request request = {
+		    .id = 7,
+		    .op = op,
+		    .tail = {.path = "/p", .from = 1, .offset = INT64_MIN, .handle = 5},
+		};
+		struct pv_bytes bytes = {0};
+		struct pv_request out;
+		pass(&request, &bytes, &out);
+		if (op == PV_REQUEST_TAIL_HANDLE) {
+			assert_int_equal(out.tail.handle, 5);
+		} else {
+			assert_string_equal(out.tail.path, "/p");
+			assert_int_equal(out.tail.from, 1);
+			assert_true(out.tail.offset == INT64_MIN);
+		}
+		pv_request_finish(&out);
+		pv_bytes_finish(&bytes);
+	}
+}
+
 static void every_operation_survives(void **state)
 {
 	for (int op = 0; op < PV_REQUEST_OP_COUNT; op++) {
-		if (op == PV_REQUEST_EXEC || is_for_the_kernel(op) || is_for_a_handle(op))
+		if (op == PV_REQUEST_EXEC || is_for_the_kernel(op) || is_for_a_handle(op) ||
+		    op == PV_REQUEST_TAIL || op == PV_REQUEST_TAIL_HANDLE)
 			continue;
 		struct pv_request request = {.id = 7, .worker = (uint64_t)op, .op = op};
 		if (op == PV_REQUEST_HELLO)
@@ -383,6 +407,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(exec_arguments_survive),
 	    cmocka_unit_test(exec_without_options_survives),
+	    cmocka_unit_test(tails_survive),
 	    cmocka_unit_test(every_operation_survives),
 	    cmocka_unit_test(operations_on_handles_survive),
 	    cmocka_unit_test(system_calls_survive),
