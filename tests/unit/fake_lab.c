@@ -417,7 +417,7 @@ int pv_vm_baseline_return(struct pv_vm_baseline *baseline, bool clock_now, struc
 		return pv_err_set(err, PV_ERR_SYSTEM, EIO,
 		    "vm `%s`: cannot go back to its baseline", fake->vm.name);
 	}
-	fake_template_note("back", fake->vm.name);
+	fake_template_note(clock_now ? "back now" : "back", fake->vm.name);
 	fake->vm.state = baseline->state;
 	copy_files(&agent->files, &agent->file_count, baseline->files, baseline->file_count);
 	pv_bytes_printf(&fake->console, "rewound\r\n");

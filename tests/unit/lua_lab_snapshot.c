@@ -179,6 +179,25 @@ static void restoring_in_place(void **state)
 	assert_non_null(strstr(fake_template_log, "build b;back a;go a;go b;"));
 }
 
+static void the_date_may_be_the_hosts(void **state)
+{
+	passes("root:vm('a', 'tiny'):boot() root:vm('b', 'tiny'):boot() local s = root:snapshot() "
+	       "root:remove('b') t:assert_eq(root:restore(s, {clock = 'now'}), root)");
+	assert_non_null(strstr(fake_template_log, "build now b;back now a;"));
+	passes(
+	    "local a = root:vm('a', 'tiny'):boot() root:snapshot(dir) root:lab('l'):restore(dir, "
+	    "{clock = 'now'}) root:lab('m'):restore(dir, {})");
+	assert_non_null(strstr(fake_template_log, "build now a;go a;build a;go a;"));
+	passes(
+	    "root:vm('a', 'tiny'):boot() local s = root:snapshot() "
+	    "fails('lab:restore: opts.clock must be \"now\", got `then`', root.restore, root, s, "
+	    "{clock = 'then'}) "
+	    "fails('lab:restore: opts.clock must be \"now\", got boolean', root.restore, root, "
+	    "dir, {clock = true}) "
+	    "fails('lab:restore: opts must be a table', root.restore, root, s, 'now')");
+	assert_null(strstr(fake_template_log, "back"));
+}
+
 static void names_of_others_are_refused(void **state)
 {
 	passes(WORLD
@@ -281,6 +300,7 @@ int main(void)
 	    cmocka_unit_test(names_do_not_collide),
 	    cmocka_unit_test(restoring_is_additive),
 	    cmocka_unit_test(restoring_in_place),
+	    cmocka_unit_test(the_date_may_be_the_hosts),
 	    cmocka_unit_test(names_of_others_are_refused),
 	    cmocka_unit_test(failures_take_back),
 	    cmocka_unit_test(lab_snapshots),
