@@ -234,7 +234,7 @@ int pv_lua_command_run(lua_State *L)
 	struct pv_agent_exec_result *result = pv_lua_run_result_new(L);
 	if (pv_vm_agent(vm, "run", &agent, &err) < 0)
 		return pv_lua_error_raise(L, &err);
-	if (pv_agent_exec(agent, &exec, result, &err) < 0) {
+	if (pv_agent_exec(PV_PRINCIPAL(agent), &exec, result, &err) < 0) {
 		pv_lua_run_result_release(result);
 		return pv_lua_error_raise_guest(L, vm, &err);
 	}

@@ -20,6 +20,7 @@ struct pv_call;
 /* What a call can be told; NULL members are not of interest to it. */
 struct pv_call_ops {
 	void (*chunk)(struct pv_call *call, struct pv_span data);
+	void (*grant)(struct pv_call *call, uint64_t bytes);
 	void (*finish)(struct pv_call *call);
 	/* The host does not want the answer any more, or is gone (`detached`): end soon. Comes at
 	 * most twice. */
@@ -71,6 +72,8 @@ bool pv_call_has_room(struct pv_call *call);
 void pv_call_end_exit(struct pv_call *call, enum pv_reply_exit exit, int code);
 void pv_call_end_size(struct pv_call *call, uint64_t size);
 void pv_call_end_stat(struct pv_call *call, const struct pv_reply_stat *stat);
+void pv_call_end_numbers(
+    struct pv_call *call, const struct pv_reply_number *numbers, size_t count);
 /* `message` NULL: the text of errno `code`. */
 void pv_call_fail(struct pv_call *call, int code, const char *message);
 void pv_call_refuse(struct pv_call *call, enum pv_reply_reason reason, const char *message);

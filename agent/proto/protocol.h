@@ -13,6 +13,13 @@
  * bytes of one call on the way; the agent's `credit` frames raise that as it digests them, so that
  * a program that does not read its input blocks nobody else and costs bounded memory.
  *
+ * Data towards the host of one answer comes as the stream of all calls takes it. A call that has no
+ * natural end, because it follows something, sends only what the host's `grant` requests allow, so
+ * that a stream which nobody reads stops its source and nobody else.
+ *
+ * A request may name a `worker`: one of the agent's worker processes is to do it. Numbers of calls
+ * are of one space whoever does them.
+ *
  * `reseed` and `set_wall` have numbers of their own and no answer: they are sent ahead of the first
  * call to a guest that goes on from a snapshot, and the agent digests each before it looks at the
  * next frame.
@@ -20,7 +27,7 @@
 #ifndef PV_AGENT_PROTO_PROTOCOL_H
 #define PV_AGENT_PROTO_PROTOCOL_H
 
-#define PV_PROTOCOL_VERSION 2
+#define PV_PROTOCOL_VERSION 3
 #define PV_PROTOCOL_PORT    1234
 
 /* Longest frame that either end accepts. */

@@ -29,6 +29,7 @@ static void pass(const struct pv_request *request, struct pv_bytes *bytes, struc
 			     bytes->len - PV_FRAME_HEADER, &err),
 	    0);
 	assert_int_equal(out->id, request->id);
+	assert_int_equal(out->worker, request->worker);
 	assert_int_equal(out->op, request->op);
 }
 
@@ -39,10 +40,8 @@ static void exec_arguments_survive(void **state)
 	struct pv_request request = {
 	    .id = UINT64_MAX,
 	    .op = PV_REQUEST_EXEC,
-	    .exec = {.argv = argv,
-		     .argc = 3,
-		     .env = env,
-		     .env_count = 1,
+	    .exec = {.argv = {argv, 3},
+		     .env = {env, 1},
 		     .env_clear = true,
 		     .cwd = "/d",
 		     .timeout_ns = 5,
@@ -52,12 +51,12 @@ static void exec_arguments_survive(void **state)
 	struct pv_bytes bytes = {0};
 	struct pv_request out;
 	pass(&request, &bytes, &out);
-	assert_int_equal(out.exec.argc, 3);
+	assert_int_equal(out.exec.argv.count, 3);
 	for (int i = 0; i < 3; i++)
-		assert_string_equal(out.exec.argv[i], argv[i]);
-	assert_null(out.exec.argv[3]);
-	assert_string_equal(out.exec.env[0], "A=1");
-	assert_null(out.exec.env[1]);
+		assert_string_equal(out.exec.argv.at[i], argv[i]);
+	assert_null(out.exec.argv.at[3]);
+	assert_string_equal(out.exec.env.at[0], "A=1");
+	assert_null(out.exec.env.at[1]);
 	assert_true(out.exec.env_clear);
 	assert_string_equal(out.exec.cwd, "/d");
 	assert_int_equal(out.exec.timeout_ns, 5);
@@ -74,13 +73,13 @@ static void exec_without_options_survives(void **state)
 	struct pv_request request = {
 	    .id = 1,
 	    .op = PV_REQUEST_EXEC,
-	    .exec = {.argv = argv, .argc = 1, .timeout_ns = PV_CLOCK_NEVER},
+	    .exec = {.argv = {argv, 1}, .timeout_ns = PV_CLOCK_NEVER},
 	};
 	struct pv_bytes bytes = {0};
 	struct pv_request out;
 	pass(&request, &bytes, &out);
-	assert_int_equal(out.exec.env_count, 0);
-	assert_null(out.exec.env[0]);
+	assert_int_equal(out.exec.env.count, 0);
+	assert_null(out.exec.env.at[0]);
 	assert_null(out.exec.cwd);
 	assert_int_equal(out.exec.timeout_ns, PV_CLOCK_NEVER);
 	assert_int_equal(out.exec.data.len, 0);
@@ -93,7 +92,7 @@ static void every_operation_survives(void **state)
 	for (int op = 0; op < PV_REQUEST_OP_COUNT; op++) {
 		if (op == PV_REQUEST_EXEC)
 			continue;
-		struct pv_request request = {.id = 7, .op = op};
+		struct pv_request request = {.id = 7, .worker = (uint64_t)op, .op = op};
 		if (op == PV_REQUEST_HELLO)
 			request.hello.version = 9;
 		else if (op == PV_REQUEST_CHUNK)
@@ -102,6 +101,8 @@ static void every_operation_survives(void **state)
 			request.wall_ns = INT64_MAX;
 		else if (op == PV_REQUEST_RESEED)
 			request.entropy = (struct pv_span){.data = "dice", .len = 4};
+		else if (op == PV_REQUEST_GRANT)
+			request.grant = INT64_MAX;
 		else
 			request.file = (struct pv_request_file){
 			    .path = "/p",
@@ -141,9 +142,7 @@ static void arguments_over_the_limit_are_refused(void **state)
 	memset(large, 'x', PV_PROTOCOL_FRAME_MAX);
 	large[PV_PROTOCOL_FRAME_MAX] = '\0';
 	const char *argv[] = {large};
-	struct pv_request request = {
-	    .id = 1, .op = PV_REQUEST_EXEC, .exec = {.argv = argv, .argc = 1}
-	     };
+	struct pv_request request = {.id = 1, .op = PV_REQUEST_EXEC, .exec = {.argv = {argv, 1}}};
 	struct pv_bytes bytes = {0};
 	struct pv_err err = PV_ERR_INIT;
 	assert_int_equal(pv_bytes_append(&bytes, "kept", 4), 0);
