@@ -51,9 +51,10 @@ int pv_lab_snapshot_write(const struct pv_lab_snapshot *snapshot, const char *di
  * VM is refused, and for an opened directory every VM is another one. `clock_now` as in
  * pv_vm_restore.
  *
- * Returns 0 or -errno with a sentence that names the VM. Then the lab is as before, but for VMs
- * that were to be restored in place and got beyond their checks: these are shut down or dead, and
- * the sentence says so.
+ * Returns 0 or -errno with a sentence that names the VM. Then the lab is as before, as long as
+ * machines could not be built or memory is not there: all that can is done before the first VM is
+ * touched. What fails later kills the VM that it concerns; others that were saved are back
+ * nevertheless, nothing was made, and the sentence says so.
  */
 int pv_lab_snapshot_restore(
     struct pv_lab_snapshot *snapshot, struct pv_lab *lab, bool clock_now, struct pv_err *err);

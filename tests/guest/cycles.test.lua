@@ -1,20 +1,20 @@
 -- A guest that is restored again and again: its memory stays right to the byte, its time never goes back, and its kernel has nothing to complain
 -- about.
 provium.timeout = "5m"
-local ONE, CHAIN = 10, 50
+local ONE, CHAIN = 5, 50
 
--- On each processor a process keeps the sum of 400 numbers. In every round it changes one of them, and the sum with it, then adds up all of them;
+-- On each processor a process keeps the sum of 100 numbers. In every round it changes one of them, and the sum with it, then adds up all of them;
 -- once in a while it says how many rounds it has done, or that a sum was wrong. /proc/uptime must not go back meanwhile.
 local SUMMER = [[
 BEGIN {
 	seed = id + 1; sum = 0; last = 0
-	for (i = 0; i < 400; i++) sum += a[i] = i
+	for (i = 0; i < 100; i++) sum += a[i] = i
 	for (round = 1;; round++) {
 		seed = (seed * 1103515 + 12345) % 2147483648
-		i = int(seed / 65536) % 400
+		i = int(seed / 65536) % 100
 		sum += seed - a[i]; a[i] = seed
 		total = 0
-		for (i = 0; i < 400; i++) total += a[i]
+		for (i = 0; i < 100; i++) total += a[i]
 		getline now < "/proc/uptime"; close("/proc/uptime")
 		if (total != sum) print "sum " total " instead of " sum > "/t/wrong"
 		if (now + 0 < last) print "uptime " now " after " last > "/t/wrong"

@@ -403,6 +403,20 @@ struct pv_vm *pv_vm_baseline_vm(const struct pv_vm_baseline *baseline)
 	return baseline->vm;
 }
 
+int pv_vm_baseline_prepare(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	if (strstr(baseline->vm->name, "unprepared") != NULL)
+		return pv_err_set(err, PV_ERR_SYSTEM, EIO,
+		    "vm `%s`: cannot go back to its baseline: no room", baseline->vm->name);
+	fake_template_note("prepare", baseline->vm->name);
+	return 0;
+}
+
+void pv_vm_baseline_stay(struct pv_vm_baseline *baseline)
+{
+	fake_template_note("stay", baseline->vm->name);
+}
+
 int pv_vm_baseline_return(struct pv_vm_baseline *baseline, bool clock_now, struct pv_err *err)
 {
 	struct fake_vm *fake = (struct fake_vm *)baseline->vm;

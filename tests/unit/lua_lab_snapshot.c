@@ -228,7 +228,8 @@ static void names_of_others_are_refused(void **state)
 static void failures_take_back(void **state)
 {
 	static const char *const bad[] = {"unbuilt", "unmoved"};
-	static const char *const sentence[] = {"vm `unbuilt`: cannot restore: no more machines",
+	static const char *const sentence[] = {
+	    "vm `unbuilt`: cannot restore: no more machines; nothing was changed",
 	    "vm `unmoved`: restore: the guest died"};
 	for (size_t i = 0; i < 2; i++) {
 		struct pv_bytes body = {0};
@@ -243,11 +244,22 @@ static void failures_take_back(void **state)
 		passes(pv_bytes_text(&body));
 		pv_bytes_finish(&body);
 	}
+	/* What can be known before is known before: nobody is touched. */
+	passes("local a, u = root:vm('a', 'tiny'):boot(), root:vm('unprepared', 'tiny'):boot() "
+	       "local c = root:vm('c', 'tiny'):boot() root:vm('d', 'tiny'):boot() local s = "
+	       "root:snapshot() root:remove('d') c:pause() u:shutdown() fails('lab:restore: vm "
+	       "`unprepared`: cannot go back to its baseline: no room; nothing was changed', "
+	       "root.restore, root, s) t:assert_eq(states(a, u, c), 'booted shutdown paused') "
+	       "t:assert_eq(root.d, nil)");
+	assert_null(strstr(fake_template_log, "back "));
+	assert_non_null(strstr(fake_template_log, "stay a;stay unprepared;stay c;"));
+	/* And what fails later concerns that one alone. */
 	passes("local a, u = root:vm('a', 'tiny'):boot(), root:vm('unreturned', 'tiny'):boot() "
 	       "local c = root:vm('c', 'tiny'):boot() root:vm('d', 'tiny'):boot() local s = "
 	       "root:snapshot() root:remove('d') c:pause() fails('lab:restore: vm `unreturned`: "
-	       "cannot go back', root.restore, root, s) t:assert_eq(states(a, u, c), 'booted dead "
-	       "paused') t:assert_eq(root.d, nil)");
+	       "cannot go back to its baseline; it is dead, 2 other VM(s) of the snapshot went "
+	       "back, and nothing was made', root.restore, root, s) t:assert_eq(states(a, u, c), "
+	       "'booted dead booted') t:assert_eq(root.d, nil)");
 }
 
 static void lab_snapshots(void **state)
