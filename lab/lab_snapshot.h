@@ -69,6 +69,13 @@ size_t pv_lab_snapshot_vm_count(const struct pv_lab_snapshot *snapshot);
  */
 int pv_lab_snapshot_path(struct pv_lab_snapshot *snapshot, const char **path, struct pv_err *err);
 
+/*
+ * The directory of one in memory as a descriptor for the caller, which keeps it there as long as
+ * somebody has that; /proc/self/fd leads to it. Returns 0 or -errno; -ENOTSUP where the kernel
+ * grants no file system of our own.
+ */
+int pv_lab_snapshot_descriptor(struct pv_lab_snapshot *snapshot, int *fd, struct pv_err *err);
+
 /* Bytes of all files in it as `ls` shows them; 0 when it is gone. Makes the directory. */
 int pv_lab_snapshot_size(struct pv_lab_snapshot *snapshot, uint64_t *size, struct pv_err *err);
 
