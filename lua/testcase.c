@@ -30,6 +30,7 @@
 #include "lua/excerpt.h"
 #include "lua/interrupt.h"
 #include "lua/reset.h"
+#include "lua/resource.h"
 #include "lua/run.h"
 #include "lua/state.h"
 
@@ -405,6 +406,7 @@ static enum pv_lua_outcome judge(
 static void close_scope(struct pv_lua *lua)
 {
 	struct pv_bytes text = {0};
+	pv_lua_resource_close_scope(lua, lua->scope);
 	pv_lab_destroy(lua->test_lab);
 	lua->test_lab = NULL;
 	lua->scope = 0;
