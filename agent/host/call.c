@@ -57,10 +57,14 @@ static void unlink_call(struct pv_agent_call *call)
 }
 
 /* Queues the request. Returns 0 or -errno. */
-static int send_request(struct pv_agent *agent, struct pv_request *request, struct pv_err *err)
+static int send_request(
+    const struct pv_principal *by, struct pv_request *request, struct pv_err *err)
 {
+	struct pv_agent *agent = by->agent;
 	if (!agent->ready)
 		return pv_agent_call_no_link(agent, err);
+	if (by->boot != 0 && by->boot != agent->boot)
+		return pv_err_set(err, PV_ERR_STATE, ESTALE, "the guest was rebooted since");
 	if (agent->count >= PV_PROTOCOL_CALLS_MAX)
 		return pv_err_set(err, PV_ERR_LIMIT, EAGAIN,
 		    "%u calls to the guest's agent are under way already", agent->count);
@@ -73,7 +77,7 @@ int pv_agent_call_begin(const struct pv_principal *by, struct pv_agent_call *cal
 {
 	struct pv_agent *agent = by->agent;
 	request->worker = by->worker;
-	int status = send_request(agent, request, err);
+	int status = send_request(by, request, err);
 	if (status < 0) {
 		free(call);
 		return status;

@@ -92,6 +92,9 @@ bool pv_agent_is_quiescent(const struct pv_agent *agent);
 struct pv_principal {
 	struct pv_agent *agent;
 	uint64_t worker; /* of the number that the agent gave it; 0: the agent itself */
+	/* The life of the agent that gave the numbers which an operation uses, pv_agent_boot: after
+	 * another handshake the operation is -ESTALE "the guest was rebooted since". 0: any. */
+	uint64_t boot;
 };
 #define PV_PRINCIPAL(the_agent) (&(const struct pv_principal){.agent = (the_agent)})
 

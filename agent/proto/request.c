@@ -53,26 +53,28 @@ struct op {
 	struct field fields[FIELDS_MAX]; /* ends with the first that has no key */
 };
 
+/* clang-format off */
 static const struct op ops[PV_REQUEST_OP_COUNT] = {
     [PV_REQUEST_HELLO] = {"hello",
-			  {{"version", UINT, AT(hello.version), 0, 0}, {"host", IGNORED, AT(hello.host), 0, 0}}},
+	{{"version", UINT, AT(hello.version), 0, 0}, {"host", IGNORED, AT(hello.host), 0, 0}}},
     [PV_REQUEST_EXEC] = {"exec",
-			  {{"argv", TEXTS, AT(exec.argv), 1, 0}, {"env", TEXTS, AT(exec.env), 0, 0},
+	{{"argv", TEXTS, AT(exec.argv), 1, 0}, {"env", TEXTS, AT(exec.env), 0, 0},
 	    {"env_clear", BOOL, AT(exec.env_clear), 0, 0}, {"cwd", MAYBE, AT(exec.cwd), 0, 0},
-	    {"timeout_ns", TIME, AT(exec.timeout_ns), 0, 0}, UPLOAD(exec)}					  },
-    [PV_REQUEST_READ_FILE] = {"read_file",  {{"path", TEXT, AT(file.path), 0, 0}}					},
+	    {"timeout_ns", TIME, AT(exec.timeout_ns), 0, 0}, UPLOAD(exec)}},
+    [PV_REQUEST_READ_FILE] = {"read_file", {{"path", TEXT, AT(file.path), 0, 0}}},
     [PV_REQUEST_WRITE_FILE] = {"write_file",
-			  {{"path", TEXT, AT(file.path), 0, 0}, {"mode", INT, AT(file.mode), 0, MODE_MAX},
-	    UPLOAD(file)}										      },
+	{{"path", TEXT, AT(file.path), 0, 0}, {"mode", INT, AT(file.mode), 0, MODE_MAX},
+	    UPLOAD(file)}},
     [PV_REQUEST_STAT] = {"stat",
-			  {{"path", TEXT, AT(file.path), 0, 0}, {"follow", BOOL, AT(file.follow), 0, 0}}	      },
-    [PV_REQUEST_RESEED] = {"reseed",     {{"data", DATA, AT(entropy), 0, PV_PROTOCOL_ENTROPY_MAX}}	      },
-    [PV_REQUEST_SET_WALL] = {"set_wall",	 {{"wall_ns", INT, AT(wall_ns), 0, INT64_MAX}}			      },
-    [PV_REQUEST_CHUNK] = {"chunk",	   {{"data", DATA, AT(chunk), 0, PV_PROTOCOL_CHUNK_MAX}}			},
-    [PV_REQUEST_FINISH] = {"finish",     {{0}}								  },
-    [PV_REQUEST_CANCEL] = {"cancel",     {{0}}								  },
-    [PV_REQUEST_GRANT] = {"grant",	   {{"bytes", INT, AT(grant), 1, INT64_MAX}}				    },
+	{{"path", TEXT, AT(file.path), 0, 0}, {"follow", BOOL, AT(file.follow), 0, 0}}},
+    [PV_REQUEST_RESEED] = {"reseed", {{"data", DATA, AT(entropy), 0, PV_PROTOCOL_ENTROPY_MAX}}},
+    [PV_REQUEST_SET_WALL] = {"set_wall", {{"wall_ns", INT, AT(wall_ns), 0, INT64_MAX}}},
+    [PV_REQUEST_CHUNK] = {"chunk", {{"data", DATA, AT(chunk), 0, PV_PROTOCOL_CHUNK_MAX}}},
+    [PV_REQUEST_FINISH] = {"finish", {{0}}},
+    [PV_REQUEST_CANCEL] = {"cancel", {{0}}},
+    [PV_REQUEST_GRANT] = {"grant", {{"bytes", INT, AT(grant), 1, INT64_MAX}}},
 };
+/* clang-format on */
 
 const char *pv_request_name(enum pv_request_op op)
 {

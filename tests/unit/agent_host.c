@@ -316,6 +316,29 @@ static void a_second_link_is_refused_and_a_later_one_taken(void **state)
 	assert_int_equal(run_true(peer, &err), 0);
 }
 
+static void what_another_life_of_the_agent_gave_is_refused(void **state)
+{
+	struct peer *peer = *state;
+	struct pv_err err = PV_ERR_INIT;
+	const char *argv[] = {"true"};
+	struct pv_agent_exec exec = {.argv = argv, .argc = 1, .timeout_ns = PV_CLOCK_NEVER};
+	struct pv_agent_exec_result result;
+	attach(peer);
+	pv_loop_lock(peer->loop);
+	struct pv_principal by = {.agent = peer->agent, .boot = pv_agent_boot(peer->agent)};
+	pv_loop_unlock(peer->loop);
+	assert_int_equal(pv_agent_exec(&by, &exec, &result, &err), 0);
+	pv_bytes_finish(&result.out);
+	pv_bytes_finish(&result.err);
+	pv_loop_lock(peer->loop);
+	pv_agent_closed(peer->agent);
+	pv_loop_unlock(peer->loop);
+	attach(peer);
+	assert_int_equal(pv_agent_exec(&by, &exec, &result, &err), -ESTALE);
+	assert_string_equal(err.text, "exec `true`: the guest was rebooted since");
+	assert_int_equal(run_true(peer, &err), 0);
+}
+
 static void wrong_version(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	int64_t start = pv_frame_begin(out);
@@ -652,6 +675,7 @@ int main(void)
 	    TEST(uploads_pass_a_narrow_link),
 	    TEST(calls_without_a_link_fail),
 	    TEST(a_second_link_is_refused_and_a_later_one_taken),
+	    TEST(what_another_life_of_the_agent_gave_is_refused),
 	    TEST(an_agent_of_another_version_is_refused),
 	    TEST(an_adopted_link_is_ready_at_once_and_numbers_go_on),
 	    TEST(entropy_and_time_go_ahead_of_the_first_call_and_nothing_waits_for_them),
