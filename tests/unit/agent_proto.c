@@ -87,10 +87,74 @@ static void exec_without_options_survives(void **state)
 	pv_bytes_finish(&bytes);
 }
 
+static bool is_for_the_kernel(int op)
+{
+	return op == PV_REQUEST_SYSCALL || op == PV_REQUEST_SYSCALLS || op == PV_REQUEST_READ_MEM ||
+	       op == PV_REQUEST_WRITE_MEM;
+}
+
+static void system_calls_survive(void **state)
+{
+	const int64_t args[] = {INT64_MIN, -1, 0, INT64_MAX}, lens[] = {4, 0}, ptrs[] = {5, 0};
+	const int64_t nested[] = {0, 1, 8};
+	struct pv_request out, request = {
+				   .id = 1,
+				   .op = PV_REQUEST_SYSCALL,
+				   .syscall = {.nr = -7,
+					       .args = {args, 4},
+					       .lens = {lens, 2},
+					       .ptrs = {ptrs, 2},
+					       .nested = {nested, 3},
+					       .aside = true,
+					       .data = {.data = "a\0b", .len = 3},
+					       .more = true},
+	       };
+	struct pv_bytes bytes = {0};
+	pass(&request, &bytes, &out);
+	assert_int_equal(out.syscall.nr, -7);
+	assert_int_equal(out.syscall.args.count, 4);
+	assert_memory_equal(out.syscall.args.at, args, sizeof(args));
+	assert_memory_equal(out.syscall.lens.at, lens, sizeof(lens));
+	assert_memory_equal(out.syscall.ptrs.at, ptrs, sizeof(ptrs));
+	assert_memory_equal(out.syscall.nested.at, nested, sizeof(nested));
+	assert_true(out.syscall.aside && out.syscall.more);
+	assert_int_equal(out.syscall.data.len, 3);
+	pv_request_finish(&out);
+	pv_bytes_finish(&bytes);
+}
+
+static void rows_and_memory_survive(void **state)
+{
+	const int64_t words[] = {39, 0, 0, 0, 0, 0, -1};
+	struct pv_request out;
+	struct pv_request row = {
+	    .id = 1, .op = PV_REQUEST_SYSCALLS, .syscalls = {words, 7}
+	      };
+	struct pv_bytes bytes = {0};
+	pass(&row, &bytes, &out);
+	assert_int_equal(out.syscalls.count, 7);
+	assert_memory_equal(out.syscalls.at, words, sizeof(words));
+	pv_request_finish(&out);
+	for (int op = PV_REQUEST_READ_MEM; op <= PV_REQUEST_WRITE_MEM; op++) {
+		struct pv_request request = {
+		    .id = 1,
+		    .op = op,
+		    .memory_at = {.addr = -4096, .len = PV_PROTOCOL_MEMORY_MAX, .more = true},
+		};
+		bytes.len = 0;
+		pass(&request, &bytes, &out);
+		assert_int_equal(out.memory_at.addr, -4096);
+		assert_int_equal(out.memory_at.len, PV_PROTOCOL_MEMORY_MAX);
+		assert_int_equal(out.memory_at.more, op == PV_REQUEST_WRITE_MEM);
+		pv_request_finish(&out);
+	}
+	pv_bytes_finish(&bytes);
+}
+
 static void every_operation_survives(void **state)
 {
 	for (int op = 0; op < PV_REQUEST_OP_COUNT; op++) {
-		if (op == PV_REQUEST_EXEC)
+		if (op == PV_REQUEST_EXEC || is_for_the_kernel(op))
 			continue;
 		struct pv_request request = {.id = 7, .worker = (uint64_t)op, .op = op};
 		if (op == PV_REQUEST_HELLO)
@@ -106,6 +170,8 @@ static void every_operation_survives(void **state)
 		else
 			request.file = (struct pv_request_file){
 			    .path = "/p",
+			    .to = "/q",
+			    .parents = true,
 			    .follow = true,
 			    .mode = 07777,
 			    .data = {.data = "d", .len = 1},
@@ -124,6 +190,10 @@ static void every_operation_survives(void **state)
 		}
 		if (op == PV_REQUEST_SET_WALL)
 			assert_int_equal(out.wall_ns, INT64_MAX);
+		if (op == PV_REQUEST_MKDIR)
+			assert_true(out.file.parents);
+		if (op == PV_REQUEST_RENAME)
+			assert_string_equal(out.file.to, "/q");
 		if (op == PV_REQUEST_STAT)
 			assert_true(out.file.follow);
 		if (op == PV_REQUEST_READ_FILE || op == PV_REQUEST_WRITE_FILE)
@@ -268,6 +338,8 @@ int main(void)
 	    cmocka_unit_test(exec_arguments_survive),
 	    cmocka_unit_test(exec_without_options_survives),
 	    cmocka_unit_test(every_operation_survives),
+	    cmocka_unit_test(system_calls_survive),
+	    cmocka_unit_test(rows_and_memory_survive),
 	    cmocka_unit_test(arguments_over_the_limit_are_refused),
 	    cmocka_unit_test(wrong_arguments_are_refused_with_their_number),
 	    cmocka_unit_test(a_request_without_number_is_no_request),
