@@ -52,6 +52,7 @@ struct pv_calls {
 	struct pv_root root;
 	struct pv_loop_watch rest; /* of what is still being loaded */
 	int rest_fd;		   /* -1: everything is there */
+	int entropy_fd;		   /* of pv_entropy_open; not owned */
 	struct pv_call *first;
 	unsigned count;
 };
