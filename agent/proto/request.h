@@ -19,6 +19,18 @@ enum pv_request_op {
 	PV_REQUEST_READ_FILE,
 	PV_REQUEST_WRITE_FILE,
 	PV_REQUEST_STAT,
+	/* Programs that go on by themselves: each has a handle of the process that started it. */
+	PV_REQUEST_PROCESS_START,
+	PV_REQUEST_PROCESS_WAIT, /* sends all output, then ends the handle */
+	PV_REQUEST_PROCESS_STATUS,
+	PV_REQUEST_PROCESS_SIGNAL,
+	PV_REQUEST_PROCESS_WRITE,
+	PV_REQUEST_PROCESS_CLOSE_INPUT,
+	PV_REQUEST_PROCESS_CLOSE,  /* ends program and handle */
+	PV_REQUEST_PROCESS_STREAM, /* output from its beginning, as far as it is granted */
+	PV_REQUEST_WORKER_START,   /* of the agent, the other two of a worker */
+	PV_REQUEST_WORKER_SIGNAL,
+	PV_REQUEST_WORKER_JOIN,
 	PV_REQUEST_RESEED,   /* has no answer */
 	PV_REQUEST_SET_WALL, /* has no answer */
 	/* These belong to the call whose number they carry, and have no answer of their own. */
@@ -63,6 +75,20 @@ struct pv_request_file {
 	bool more;
 };
 
+struct pv_request_process {
+	int64_t handle;	     /* at least 1 */
+	int64_t timeout_ns;  /* wait: then its group is killed; PV_CLOCK_NEVER for none */
+	int64_t signal;	     /* signal: 1 to 64 */
+	bool from_err;	     /* stream: of standard error rather than standard output */
+	struct pv_span data; /* write: the beginning of the data */
+	bool more;
+};
+
+struct pv_request_worker {
+	int64_t signal; /* for its programs */
+	bool force;	/* join: end its programs first */
+};
+
 struct pv_request {
 	uint64_t id;
 	/* The worker process of the guest that is to do it; 0: the agent itself. */
@@ -72,6 +98,8 @@ struct pv_request {
 		struct pv_request_hello hello;
 		struct pv_request_exec exec;
 		struct pv_request_file file;
+		struct pv_request_process process;
+		struct pv_request_worker of_worker;
 		struct pv_span chunk;
 		struct pv_span entropy;
 		int64_t wall_ns; /* since 1970, not before */
