@@ -69,6 +69,18 @@ static const struct pv_reference_entry entries[] = {
 	"0.1"),
     ENTRY("VM", "stat", METHOD, "vm:stat(path) -> Stat",
 	"What the guest knows about a path; follows symbolic links.", "0.1"),
+    ENTRY("VM", "listdir", METHOD, "vm:listdir(path) -> DirEntry[]",
+	"The entries of a directory, in no order, without `.` and `..`.", "0.1"),
+    ENTRY("VM", "mkdir", METHOD, "vm:mkdir(path, opts?)",
+	"Makes a directory with the permission bits `opts.perm` (0755), whatever the guest's "
+	"umask. "
+	"With `opts.parents` missing directories above it are made as well, and one that is there "
+	"already is no error.",
+	"0.1"),
+    ENTRY("VM", "unlink", METHOD, "vm:unlink(path)",
+	"Removes a file, a link, or an empty directory.", "0.1"),
+    ENTRY("VM", "rename", METHOD, "vm:rename(from, to)",
+	"Renames in one step; a file that is at `to` is replaced.", "0.1"),
 
     ENTRY("RestoreOptions", "clock", OPTION, "string",
 	"`\"now\"` sets the guest's wall clock to the host's time before anything else is asked of "

@@ -1,5 +1,6 @@
 # The test language on a lab whose guests are fake (tests/unit/fake_lab.h): no KVM. The names, options and configuration are the real ones.
 add_library(pv_lua_rig STATIC
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_file.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_fixture.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_lab.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_template.c

@@ -14,11 +14,12 @@
 #include <sys/utsname.h>
 
 #include "agent/guest/entropy.h"
+#include "agent/guest/syscall.h"
 #include "agent/guest/wall_clock.h"
 #include "base/err.h"
 #include "base/fd.h"
 
-static const char *const capabilities[] = {"exec", "files", "processes", "workers"};
+static const char *const capabilities[] = {"exec", "files", "processes", "syscalls", "workers"};
 
 void pv_call_begin(
     struct pv_call *call, struct pv_calls *calls, uint64_t id, const struct pv_call_ops *ops)
@@ -215,7 +216,6 @@ static void (*const starts[PV_REQUEST_OP_COUNT])(
     [PV_REQUEST_EXEC] = pv_exec_start,
     [PV_REQUEST_READ_FILE] = pv_files_start,
     [PV_REQUEST_WRITE_FILE] = pv_files_start,
-    [PV_REQUEST_STAT] = pv_files_start,
     [PV_REQUEST_PROCESS_START] = pv_process_start,
     [PV_REQUEST_PROCESS_WAIT] = pv_process_start,
     [PV_REQUEST_PROCESS_STATUS] = pv_process_start,
@@ -227,6 +227,15 @@ static void (*const starts[PV_REQUEST_OP_COUNT])(
     [PV_REQUEST_WORKER_START] = pv_worker_start,
     [PV_REQUEST_WORKER_SIGNAL] = pv_worker_start,
     [PV_REQUEST_WORKER_JOIN] = pv_worker_start,
+    [PV_REQUEST_STAT] = pv_paths_start,
+    [PV_REQUEST_LIST] = pv_paths_start,
+    [PV_REQUEST_MKDIR] = pv_paths_start,
+    [PV_REQUEST_UNLINK] = pv_paths_start,
+    [PV_REQUEST_RENAME] = pv_paths_start,
+    [PV_REQUEST_SYSCALL] = pv_kernel_start,
+    [PV_REQUEST_SYSCALLS] = pv_kernel_start,
+    [PV_REQUEST_READ_MEM] = pv_kernel_start,
+    [PV_REQUEST_WRITE_MEM] = pv_kernel_start,
 };
 
 static bool is_follow_up(enum pv_request_op op)
@@ -324,7 +333,11 @@ void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop)
 {
 	*calls = (struct pv_calls){.loop = loop, .root = {.proc = -1}, .rest_fd = -1};
 	pv_connection_init(&calls->connection, loop, &connection_ops, calls);
-	pv_pool_init(&calls->pool);
+	pv_pool_init(&calls->pool, PV_POOL_THREADS_MAX);
+	/* As many as there can be calls: one that waits holds up no other. */
+	pv_pool_init(&calls->syscalls, PV_PROTOCOL_CALLS_MAX);
+	pv_pool_init(&calls->asides, PV_PROTOCOL_CALLS_MAX);
+	pv_syscall_init();
 }
 
 static void rest_is_there(void *ctx, uint32_t events)

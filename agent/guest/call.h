@@ -8,7 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/guest/buffers.h"
 #include "agent/guest/connection.h"
+#include "agent/guest/identity.h"
 #include "agent/guest/pool.h"
 #include "agent/guest/process.h"
 #include "agent/guest/reaper.h"
@@ -49,6 +51,10 @@ struct pv_calls {
 	struct pv_loop *loop;
 	struct pv_connection connection;
 	struct pv_pool pool;
+	struct pv_pool syscalls; /* threads that issue system calls and do nothing else */
+	struct pv_pool asides;	 /* the same for those that may not hold up others */
+	struct pv_buffers_spares spares;
+	struct pv_identity identity; /* of a worker; else without a thread */
 	struct pv_reaper reaper;
 	struct pv_root root;
 	struct pv_processes processes;
@@ -97,5 +103,7 @@ void pv_call_answer(struct pv_calls *calls, uint64_t id, int code, const char *m
  * `request->memory` over. */
 void pv_exec_start(struct pv_calls *calls, struct pv_request *request);
 void pv_files_start(struct pv_calls *calls, struct pv_request *request);
+void pv_paths_start(struct pv_calls *calls, struct pv_request *request);
+void pv_kernel_start(struct pv_calls *calls, struct pv_request *request);
 
 #endif

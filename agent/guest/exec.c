@@ -304,7 +304,7 @@ static void cancel(struct pv_call *call)
 	exec->cancelled = true;
 	if (exec->spawn.pid > 0) {
 		await_kill(exec);
-	} else if (pv_pool_take_back(&call->calls->pool, &exec->job)) {
+	} else if (pv_identity_take_back(&call->calls->identity, &exec->job)) {
 		pv_call_fail(call, ECANCELED, NULL);
 		destroy(exec);
 	}
@@ -384,5 +384,5 @@ void pv_exec_start(struct pv_calls *calls, struct pv_request *request)
 	exec->memory = request->memory;
 	request->memory = NULL;
 	exec->job.run = start;
-	pv_pool_do(&calls->pool, &exec->job);
+	pv_identity_do(&calls->identity, &exec->job);
 }

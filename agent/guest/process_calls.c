@@ -109,7 +109,7 @@ static void cancel_start(struct pv_call *call)
 	start->cancelled = true;
 	if (start->process->spawn.pid > 0)
 		pv_process_signal_group(start->process, SIGKILL);
-	else if (!pv_pool_take_back(&call->calls->pool, &start->job))
+	else if (!pv_identity_take_back(&call->calls->identity, &start->job))
 		return; /* the job is about to see it */
 	fail(start, ECANCELED, NULL);
 }
@@ -161,7 +161,7 @@ static void begin_start(struct pv_calls *calls, struct pv_request *request)
 	start->input_ended = !request->exec.more;
 	start->job.run = run_start;
 	pv_call_begin(&start->call, calls, request->id, &start_ops);
-	pv_pool_do(&calls->pool, &start->job);
+	pv_identity_do(&calls->identity, &start->job);
 }
 
 /* --- signal --- */
@@ -194,7 +194,7 @@ static void run_signal(struct pv_pool_job *job)
 static void cancel_signal(struct pv_call *call)
 {
 	struct signalling *signalling = (struct signalling *)call;
-	if (!pv_pool_take_back(&call->calls->pool, &signalling->job))
+	if (!pv_identity_take_back(&call->calls->identity, &signalling->job))
 		return;
 	pv_call_fail(call, ECANCELED, NULL);
 	free(signalling);
@@ -213,7 +213,7 @@ static void begin_signal(struct pv_process *process, const struct pv_request *re
 	signalling->signal = (int)request->process.signal;
 	signalling->job.run = run_signal;
 	pv_call_begin(&signalling->call, process->calls, request->id, &signal_ops);
-	pv_pool_do(&process->calls->pool, &signalling->job);
+	pv_identity_do(&process->calls->identity, &signalling->job);
 }
 
 /* --- input --- */

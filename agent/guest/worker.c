@@ -50,7 +50,7 @@ struct pv_worker {
 	struct pv_connection connection;
 	struct relay *first;
 	struct pv_loop_timer timer;
-	bool greeted; /* it has answered */
+	bool open; /* it has answered, and was not told to end */
 	bool exited;
 	bool lost;  /* its stream */
 	int status; /* waitpid's */
@@ -61,6 +61,7 @@ struct relay {
 	struct pv_call call; /* first: the ops get it */
 	struct pv_worker *worker;
 	struct relay *next;
+	bool ends;   /* the call is `worker_join` */
 	bool starts; /* the call is `worker_start`, and the worker was asked for a hello */
 };
 
@@ -134,7 +135,7 @@ void pv_worker_pass(
 	char text[64];
 	struct pv_worker *worker = find(calls, request->worker);
 	struct pv_bytes *out = worker ? pv_connection_out(&worker->connection) : NULL;
-	if (!out || !worker->greeted) {
+	if (!out || !worker->open) {
 		snprintf(text, sizeof(text), "worker %" PRIu64 " %s", request->worker,
 		    request->worker <= calls->workers.last ? "has ended" : "does not exist");
 		pv_call_answer(calls, request->id, ESRCH, text);
@@ -142,9 +143,13 @@ void pv_worker_pass(
 		snprintf(text, sizeof(text), "worker %" PRIu64 " does not take requests",
 		    request->worker);
 		pv_call_answer(calls, request->id, EAGAIN, text);
-	} else if (!open_relay(worker, request->id)) {
-		pv_call_answer(calls, request->id, ENOMEM, NULL);
 	} else {
+		struct relay *relay = open_relay(worker, request->id);
+		if (!relay) {
+			pv_call_answer(calls, request->id, ENOMEM, NULL);
+			return;
+		}
+		relay->ends = request->op == PV_REQUEST_WORKER_JOIN;
 		send_frame(worker, payload);
 	}
 }
@@ -226,8 +231,8 @@ static void greet(struct pv_worker *worker, struct relay *relay, const struct pv
 	    {"worker", (int64_t)worker->number},
 	    {"pid",    worker->pid	       },
 	};
-	worker->greeted = reply->kind == PV_REPLY_RESULT;
-	if (worker->greeted)
+	worker->open = reply->kind == PV_REPLY_RESULT;
+	if (worker->open)
 		pv_call_end_numbers(&relay->call, numbers, 2);
 	else
 		pv_call_fail(&relay->call, EPROTO, "the new worker does not answer");
@@ -247,6 +252,8 @@ static int take_answer(
 		return 0;
 	}
 	bool last = reply->kind != PV_REPLY_DATA && reply->kind != PV_REPLY_CREDIT;
+	if (reply->kind == PV_REPLY_RESULT && relay->ends)
+		worker->open = false;
 	pv_call_pass(&relay->call, payload, last);
 	if (last)
 		unlink_relay(relay);

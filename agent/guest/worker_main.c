@@ -1,8 +1,8 @@
 /*
  * The process of a worker. The loop has a thread of its own here, because the main thread is the
- * identity thread (agent/guest/pool.h): what has to have the worker's credentials, descriptors and
- * processors is done on it or on threads that it makes, and it may be blocked in the middle of a
- * system call for ever. The loop thread keeps the identity that the worker was born with, so
+ * identity thread (agent/guest/identity.h): what has to have the worker's credentials, descriptors
+ * and processors is done on it or on threads that it makes, and it may be blocked in the middle of
+ * a system call for ever. The loop thread keeps the identity that the worker was born with, so
  * signals to its programs and its end do not depend on what the test has made of the other.
  *
  * Joining waits a moment for programs that were told to end, so that the worst exit status is
@@ -135,7 +135,10 @@ int pv_worker_main(int fd)
 	pv_loop_lock(loop);
 	pv_calls_init(calls, loop);
 	calls->is_worker = true;
-	pv_pool_be_worker(&calls->pool, loop);
+	pv_identity_init(&calls->identity, loop);
+	pv_pool_adopt_identity(&calls->pool, &calls->identity, false);
+	pv_pool_adopt_identity(&calls->asides, &calls->identity, false);
+	pv_pool_adopt_identity(&calls->syscalls, &calls->identity, true);
 	int status = pv_reaper_init(&calls->reaper, loop, NULL, NULL, &err);
 	if (status == 0)
 		status = pv_connection_adopt(&calls->connection, fd);
@@ -146,5 +149,5 @@ int pv_worker_main(int fd)
 		fprintf(stderr, "provium-agent: a worker cannot start: %s\n", err.text);
 		return 1;
 	}
-	pv_pool_serve(&calls->pool);
+	pv_identity_serve(&calls->identity);
 }

@@ -27,6 +27,8 @@
 #ifndef PV_AGENT_PROTO_PROTOCOL_H
 #define PV_AGENT_PROTO_PROTOCOL_H
 
+#include <stdint.h>
+
 #define PV_PROTOCOL_VERSION 3
 #define PV_PROTOCOL_PORT    1234
 
@@ -43,11 +45,17 @@
 #define PV_PROTOCOL_CALLS_MAX	4096u
 #define PV_PROTOCOL_STRINGS_MAX (1u << 18)
 
+/* Bytes of all buffers of one system call, or of one access to memory. */
+#define PV_PROTOCOL_MEMORY_MAX (INT64_C(1) << 30)
+/* Numbers of one system call in a row of them: which, and six arguments. */
+#define PV_PROTOCOL_SYSCALL_WORDS 7
+
 /* Where data of a `data` frame belongs. */
 enum pv_protocol_channel {
 	PV_PROTOCOL_CHANNEL_FILE,
 	PV_PROTOCOL_CHANNEL_STDOUT,
 	PV_PROTOCOL_CHANNEL_STDERR,
+	PV_PROTOCOL_CHANNEL_MEMORY, /* of the process that issues system calls */
 	PV_PROTOCOL_CHANNEL_COUNT,
 };
 

@@ -31,6 +31,14 @@ enum pv_request_op {
 	PV_REQUEST_WORKER_START,   /* of the agent, the other two of a worker */
 	PV_REQUEST_WORKER_SIGNAL,
 	PV_REQUEST_WORKER_JOIN,
+	PV_REQUEST_LIST,
+	PV_REQUEST_MKDIR,
+	PV_REQUEST_UNLINK,
+	PV_REQUEST_RENAME,
+	PV_REQUEST_SYSCALL,
+	PV_REQUEST_SYSCALLS,
+	PV_REQUEST_READ_MEM,
+	PV_REQUEST_WRITE_MEM,
 	PV_REQUEST_RESEED,   /* has no answer */
 	PV_REQUEST_SET_WALL, /* has no answer */
 	/* These belong to the call whose number they carry, and have no answer of their own. */
@@ -69,8 +77,10 @@ struct pv_request_exec {
 
 struct pv_request_file {
 	const char *path;
+	const char *to;	     /* rename */
 	bool follow;	     /* stat: through a symbolic link */
-	int64_t mode;	     /* write_file: permissions on creation, at most 07777 */
+	bool parents;	     /* mkdir: missing ones, too, and what is there is fine */
+	int64_t mode;	     /* write_file, mkdir: permissions on creation, at most 07777 */
 	struct pv_span data; /* write_file: the beginning of the content */
 	bool more;
 };
@@ -89,6 +99,31 @@ struct pv_request_worker {
 	bool force;	/* join: end its programs first */
 };
 
+/*
+ * A system call with buffers: `lens` are theirs, their content follows one after another in `data`
+ * and chunks, and comes back so. `ptrs[i]` is the argument (from 0) that gets the address of
+ * buffer i; `nested` holds triples: parent and child (from 0), and where in the parent the child's
+ * address goes.
+ */
+struct pv_request_syscall {
+	int64_t nr;
+	struct pv_request_numbers args; /* at most six */
+	struct pv_request_numbers lens;
+	struct pv_request_numbers ptrs;
+	struct pv_request_numbers nested;
+	bool aside; /* not on the thread that does one after another */
+	struct pv_span data;
+	bool more;
+};
+
+/* `len` bytes at `addr` of the process; the content of a write as with a buffer. */
+struct pv_request_memory {
+	int64_t addr; /* the bits of an address */
+	int64_t len;
+	struct pv_span data;
+	bool more;
+};
+
 struct pv_request {
 	uint64_t id;
 	/* The worker process of the guest that is to do it; 0: the agent itself. */
@@ -100,6 +135,9 @@ struct pv_request {
 		struct pv_request_file file;
 		struct pv_request_process process;
 		struct pv_request_worker of_worker;
+		struct pv_request_syscall syscall;
+		struct pv_request_numbers syscalls; /* PV_PROTOCOL_SYSCALL_WORDS for each */
+		struct pv_request_memory memory_at;
 		struct pv_span chunk;
 		struct pv_span entropy;
 		int64_t wall_ns; /* since 1970, not before */

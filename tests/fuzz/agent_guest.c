@@ -33,6 +33,18 @@ static void check_exec(const struct pv_request_exec *exec)
 	require(exec->timeout_ns >= 0 && exec->data.len <= PV_PROTOCOL_CHUNK_MAX);
 }
 
+static void check_syscall(const struct pv_request_syscall *call)
+{
+	const struct pv_request_numbers *lists[] = {
+	    &call->args, &call->ptrs, &call->lens, &call->nested};
+	for (size_t i = 0; i < 4; i++) {
+		require(lists[i]->count <= (i < 2 ? 6 : PV_PROTOCOL_STRINGS_MAX));
+		for (size_t at = 0; at < lists[i]->count; at++)
+			require(lists[i]->at[at] <= INT64_MAX);
+	}
+	require(call->data.len <= PV_PROTOCOL_CHUNK_MAX);
+}
+
 static void check_again(const struct pv_request *request)
 {
 	struct pv_err err = PV_ERR_INIT;
@@ -59,6 +71,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(status == -EBADMSG || status == -ENOMEM || request.id != 0);
 	if (status == 0 && request.op == PV_REQUEST_EXEC)
 		check_exec(&request.exec);
+	if (status == 0 && request.op == PV_REQUEST_SYSCALL)
+		check_syscall(&request.syscall);
 	if (status == 0)
 		check_again(&request);
 	pv_request_finish(&request);

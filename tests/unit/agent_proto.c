@@ -87,10 +87,148 @@ static void exec_without_options_survives(void **state)
 	pv_bytes_finish(&bytes);
 }
 
+static bool is_for_the_kernel(int op)
+{
+	return op == PV_REQUEST_SYSCALL || op == PV_REQUEST_SYSCALLS || op == PV_REQUEST_READ_MEM ||
+	       op == PV_REQUEST_WRITE_MEM;
+}
+
+static void system_calls_survive(void **state)
+{
+	const int64_t args[] = {INT64_MIN, -1, 0, INT64_MAX}, lens[] = {4, 0}, ptrs[] = {5, 0};
+	const int64_t nested[] = {0, 1, 8};
+	struct pv_request out, request = {
+				   .id = 1,
+				   .op = PV_REQUEST_SYSCALL,
+				   .syscall = {.nr = -7,
+					       .args = {args, 4},
+					       .lens = {lens, 2},
+					       .ptrs = {ptrs, 2},
+					       .nested = {nested, 3},
+					       .aside = true,
+					       .data = {.data = "a\0b", .len = 3},
+					       .more = true},
+	       };
+	struct pv_bytes bytes = {0};
+	pass(&request, &bytes, &out);
+	assert_int_equal(out.syscall.nr, -7);
+	assert_int_equal(out.syscall.args.count, 4);
+	assert_memory_equal(out.syscall.args.at, args, sizeof(args));
+	assert_memory_equal(out.syscall.lens.at, lens, sizeof(lens));
+	assert_memory_equal(out.syscall.ptrs.at, ptrs, sizeof(ptrs));
+	assert_memory_equal(out.syscall.nested.at, nested, sizeof(nested));
+	assert_true(out.syscall.aside && out.syscall.more);
+	assert_int_equal(out.syscall.data.len, 3);
+	pv_request_finish(&out);
+	pv_bytes_finish(&bytes);
+}
+
+static void rows_and_memory_survive(void **state)
+{
+	const int64_t words[] = {39, 0, 0, 0, 0, 0, -1};
+	struct pv_request out;
+	struct pv_request row = {
+	    .id = 1, .op = PV_REQUEST_SYSCALLS, .syscalls = {words, 7}
+	      };
+	struct pv_bytes bytes = {0};
+	pass(&row, &bytes, &out);
+	assert_int_equal(out.syscalls.count, 7);
+	assert_memory_equal(out.syscalls.at, words, sizeof(words));
+	pv_request_finish(&out);
+	for (int op = PV_REQUEST_READ_MEM; op <= PV_REQUEST_WRITE_MEM; op++) {
+		struct pv_request request = {
+		    .id = 1,
+		    .op = op,
+		    .memory_at = {.addr = -4096, .len = PV_PROTOCOL_MEMORY_MAX, .more = true},
+		};
+		bytes.len = 0;
+		pass(&request, &bytes, &out);
+		assert_int_equal(out.memory_at.addr, -4096);
+		assert_int_equal(out.memory_at.len, PV_PROTOCOL_MEMORY_MAX);
+		assert_int_equal(out.memory_at.more, op == PV_REQUEST_WRITE_MEM);
+		pv_request_finish(&out);
+	}
+	pv_bytes_finish(&bytes);
+}
+
+static bool is_of_processes(int op)
+{
+	return op >= PV_REQUEST_PROCESS_START && op <= PV_REQUEST_WORKER_JOIN;
+}
+
+static void operations_on_processes_and_workers_survive(void **state)
+{
+	const char *const argv[] = {"cat"};
+	struct pv_bytes bytes = {0};
+	struct pv_request out;
+	struct pv_request start = {
+	    .id = 1,
+	    .op = PV_REQUEST_PROCESS_START,
+	    .exec = {.argv = {argv, 1}, .data = {.data = "in", .len = 2}, .more = true}
+	       };
+	pass(&start, &bytes, &out);
+	assert_string_equal(out.exec.argv.at[0], "cat");
+	assert_true(out.exec.more && out.exec.data.len == 2);
+	pv_request_finish(&out);
+	for (int op = PV_REQUEST_PROCESS_WAIT; op <= PV_REQUEST_PROCESS_STREAM; op++) {
+		struct pv_request request = {.id = 1, .worker = 3, .op = op};
+		request.process = (struct pv_request_process){
+		    .handle = INT64_MAX,
+		    .timeout_ns = 5,
+		    .signal = 64,
+		    .from_err = true,
+		    .data = {.data = "d", .len = 1},
+		    .more = true
+		};
+		bytes.len = 0;
+		pass(&request, &bytes, &out);
+		assert_true(out.worker == 3 && out.process.handle == INT64_MAX);
+		assert_int_equal(out.process.timeout_ns, op == PV_REQUEST_PROCESS_WAIT ? 5 : 0);
+		assert_int_equal(out.process.signal, op == PV_REQUEST_PROCESS_SIGNAL ? 64 : 0);
+		assert_int_equal(out.process.from_err, op == PV_REQUEST_PROCESS_STREAM);
+		assert_int_equal(out.process.data.len, op == PV_REQUEST_PROCESS_WRITE);
+		pv_request_finish(&out);
+	}
+	for (int op = PV_REQUEST_WORKER_START; op <= PV_REQUEST_WORKER_JOIN; op++) {
+		struct pv_request request = {.id = 1, .worker = 3, .op = op};
+		request.of_worker = (struct pv_request_worker){.signal = 1, .force = true};
+		bytes.len = 0;
+		pass(&request, &bytes, &out);
+		assert_int_equal(out.of_worker.signal, op == PV_REQUEST_WORKER_SIGNAL);
+		assert_int_equal(out.of_worker.force, op == PV_REQUEST_WORKER_JOIN);
+		pv_request_finish(&out);
+	}
+	pv_bytes_finish(&bytes);
+}
+
+static void numbers_of_processes_are_within_their_bounds(void **state)
+{
+	const struct pv_request_process bad[] = {
+	    {.handle = 0,  .signal = 9 },
+		{.handle = -1, .signal = 9 },
+	     {.handle = 1,  .signal = 0 },
+	    {.handle = 1,  .signal = 65},
+		 {.handle = 1,  .signal = -9}
+	    };
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct pv_err err = PV_ERR_INIT;
+		struct pv_bytes bytes = {0};
+		struct pv_request out;
+		struct pv_request request = {
+		    .id = 1, .op = PV_REQUEST_PROCESS_SIGNAL, .process = bad[i]};
+		assert_int_equal(pv_request_encode(&request, &bytes, &err), 0);
+		assert_int_equal(
+		    pv_request_decode(&out, bytes.data + 4, bytes.len - 4, &err), -EINVAL);
+		assert_non_null(strstr(err.text, "must be a number within its bounds"));
+		pv_request_finish(&out);
+		pv_bytes_finish(&bytes);
+	}
+}
+
 static void every_operation_survives(void **state)
 {
 	for (int op = 0; op < PV_REQUEST_OP_COUNT; op++) {
-		if (op == PV_REQUEST_EXEC)
+		if (op == PV_REQUEST_EXEC || is_for_the_kernel(op) || is_of_processes(op))
 			continue;
 		struct pv_request request = {.id = 7, .worker = (uint64_t)op, .op = op};
 		if (op == PV_REQUEST_HELLO)
@@ -106,6 +244,8 @@ static void every_operation_survives(void **state)
 		else
 			request.file = (struct pv_request_file){
 			    .path = "/p",
+			    .to = "/q",
+			    .parents = true,
 			    .follow = true,
 			    .mode = 07777,
 			    .data = {.data = "d", .len = 1},
@@ -124,6 +264,10 @@ static void every_operation_survives(void **state)
 		}
 		if (op == PV_REQUEST_SET_WALL)
 			assert_int_equal(out.wall_ns, INT64_MAX);
+		if (op == PV_REQUEST_MKDIR)
+			assert_true(out.file.parents);
+		if (op == PV_REQUEST_RENAME)
+			assert_string_equal(out.file.to, "/q");
 		if (op == PV_REQUEST_STAT)
 			assert_true(out.file.follow);
 		if (op == PV_REQUEST_READ_FILE || op == PV_REQUEST_WRITE_FILE)
@@ -267,7 +411,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(exec_arguments_survive),
 	    cmocka_unit_test(exec_without_options_survives),
+	    cmocka_unit_test(operations_on_processes_and_workers_survive),
+	    cmocka_unit_test(numbers_of_processes_are_within_their_bounds),
 	    cmocka_unit_test(every_operation_survives),
+	    cmocka_unit_test(system_calls_survive),
+	    cmocka_unit_test(rows_and_memory_survive),
 	    cmocka_unit_test(arguments_over_the_limit_are_refused),
 	    cmocka_unit_test(wrong_arguments_are_refused_with_their_number),
 	    cmocka_unit_test(a_request_without_number_is_no_request),

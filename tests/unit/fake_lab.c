@@ -583,5 +583,6 @@ int pv_agent_stat(const struct pv_principal *by, const char *path, bool follow_s
 
 const char *pv_agent_entry_name(enum pv_agent_entry_type type)
 {
-	return type == PV_AGENT_FILE ? "file" : "other";
+	static const char *const names[] = {"file", "directory", "symlink"};
+	return type <= PV_AGENT_SYMLINK ? names[type] : "other";
 }

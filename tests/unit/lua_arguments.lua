@@ -28,7 +28,7 @@ local callable = {valid = print, wrong = kind("boolean", "table", "number", "str
 local anything = {valid = 1, wrong = {}}
 
 local arguments = {
-    path = name, host = name, guest = name, directory = name, profile = {valid = "tiny", wrong = name.wrong},
+    path = name, from = name, to = name, host = name, guest = name, directory = name, profile = {valid = "tiny", wrong = name.wrong},
     command = text, data = bytes, pattern = {valid = "boot", wrong = kind("boolean", "table", "func", "number", EMPTY)},
     opts = options, timeout = span, count = whole, n = whole,
     fn = callable, predicate = {valid = function() return true end, wrong = callable.wrong},
