@@ -90,9 +90,14 @@ static const struct pv_reference_entry entries[] = {
 	"file.",
 	"0.1"),
     ENTRY("Lab", "pack", FUNCTION, "provium.pack(format, ...) -> string",
-	"The same as `string.pack`; works with a colon, too.", "0.1"),
+	"The same as `string.pack`; works with a colon, too. A format of the words `u8 u16 i16 u32 "
+	"i32 u64 i64`, with spaces between them, is of the older kind: little-endian, without "
+	"padding.",
+	"0.1"),
     ENTRY("Lab", "unpack", FUNCTION, "provium.unpack(format, data, pos?) -> ...",
-	"The same as `string.unpack`; works with a colon, too.", "0.1"),
+	"The same as `string.unpack`; works with a colon, too. With a format of the older kind it "
+	"gives the values alone, without the position behind them.",
+	"0.1"),
     ENTRY("Lab", "timeout", SETTING, "provium.timeout: number|string",
 	"Limit for each test of the file that has none of its own, in seconds or as a string such "
 	"as `\"2m\"`; 0 is no limit. Assign it outside of tests.",

@@ -253,7 +253,7 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request, struct p
 	}
 	if (request->op == PV_REQUEST_RESEED) {
 		pv_root_follow(&calls->root);
-		pv_entropy_add(request->entropy);
+		pv_entropy_add(calls->entropy_fd, request->entropy);
 		return 0;
 	}
 	if (request->op == PV_REQUEST_SET_WALL) {
@@ -331,7 +331,8 @@ static const struct pv_connection_ops connection_ops = {
 
 void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop)
 {
-	*calls = (struct pv_calls){.loop = loop, .root = {.proc = -1}, .rest_fd = -1};
+	*calls =
+	    (struct pv_calls){.loop = loop, .root = {.proc = -1}, .rest_fd = -1, .entropy_fd = -1};
 	pv_connection_init(&calls->connection, loop, &connection_ops, calls);
 	pv_pool_init(&calls->pool, PV_POOL_THREADS_MAX);
 	/* As many as there can be calls: one that waits holds up no other. */

@@ -62,6 +62,7 @@ struct pv_calls {
 	bool is_worker;		   /* this is the process of one */
 	struct pv_loop_watch rest; /* of what is still being loaded */
 	int rest_fd;		   /* -1: everything is there */
+	int entropy_fd;		   /* of pv_entropy_open; not owned */
 	struct pv_call *first;
 	unsigned count;
 };
