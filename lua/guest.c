@@ -1,7 +1,7 @@
 /*
- * Files of the guest: read_file, write_file, push_file, stat. (run is in lua/command.c.) Each call
- * waits for the agent's answer on the script thread; an interrupt or the guest's end makes the
- * agent client fail it. Script thread only.
+ * Files of the guest by their names: read_file, write_file, push_file, stat, listdir, mkdir,
+ * unlink, rename. (run is in lua/command.c.) Each call waits for the agent's answer on the script
+ * thread; an interrupt or the guest's end makes the agent client fail it. Script thread only.
  */
 #include "lua/guest.h"
 
@@ -130,11 +130,88 @@ static int vm_stat(lua_State *L)
 	return 1;
 }
 
+/* vm:listdir(path) */
+static int vm_listdir(lua_State *L)
+{
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *path = pv_lua_argument_name(L, 2, self.function, "path");
+	pv_lua_principal_reach(L, &self);
+	struct pv_bytes *list = pv_lua_buffer_new(L);
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_agent_list(&self.by, path, list, &err) < 0)
+		return pv_lua_principal_raise(L, &self, &err);
+	const char *name;
+	enum pv_agent_entry_type type;
+	lua_newtable(L);
+	lua_Integer index = 0;
+	for (size_t at = 0; pv_agent_list_next(list, &at, &name, &type);) {
+		lua_createtable(L, 0, 2);
+		lua_pushstring(L, name);
+		lua_setfield(L, -2, "name");
+		lua_pushstring(L, pv_agent_entry_name(type));
+		lua_setfield(L, -2, "entry_type");
+		lua_rawseti(L, -2, ++index);
+	}
+	pv_bytes_finish(list);
+	return 1;
+}
+
+/* vm:mkdir(path, {parents = false, perm = 0755}) */
+static int vm_mkdir(lua_State *L)
+{
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *path = pv_lua_argument_name(L, 2, self.function, "path");
+	bool parents = false;
+	unsigned perm = 0755;
+	if (pv_lua_argument_table(L, 3, self.function, "opts")) {
+		parents = pv_lua_argument_flag(L, 3, "parents", false, self.function);
+		perm = pv_lua_argument_perm(L, 3, "perm", perm, self.function);
+	}
+	pv_lua_principal_reach(L, &self);
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_agent_mkdir(&self.by, path, parents, perm, &err) < 0)
+		return pv_lua_principal_raise(L, &self, &err);
+	return 0;
+}
+
+/* vm:unlink(path) */
+static int vm_unlink(lua_State *L)
+{
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *path = pv_lua_argument_name(L, 2, self.function, "path");
+	pv_lua_principal_reach(L, &self);
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_agent_unlink(&self.by, path, &err) < 0)
+		return pv_lua_principal_raise(L, &self, &err);
+	return 0;
+}
+
+/* vm:rename(from, to) */
+static int vm_rename(lua_State *L)
+{
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *from = pv_lua_argument_name(L, 2, self.function, "from");
+	const char *to = pv_lua_argument_name(L, 3, self.function, "to");
+	pv_lua_principal_reach(L, &self);
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_agent_rename(&self.by, from, to, &err) < 0)
+		return pv_lua_principal_raise(L, &self, &err);
+	return 0;
+}
+
 const luaL_Reg pv_lua_guest_methods[] = {
     {"run",	    pv_lua_command_run},
     {"read_file",  vm_read_file      },
     {"write_file", vm_write_file	},
     {"push_file",  vm_push_file      },
     {"stat",	     vm_stat	    },
+    {"listdir",	vm_listdir	  },
+    {"mkdir",      vm_mkdir	      },
+    {"unlink",     vm_unlink		},
+    {"rename",     vm_rename		},
     {NULL,	   NULL	       },
 };

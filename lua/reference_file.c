@@ -14,6 +14,9 @@ static const struct pv_reference_entry entries[] = {
 	"`file`, `directory`, `symlink`, `fifo`, `socket`, `block_device`, `char_device` or "
 	"`other`.",
 	"0.1"),
+
+    ENTRY("DirEntry", "name", FIELD, "string", "Its name in the directory.", "0.1"),
+    ENTRY("DirEntry", "entry_type", FIELD, "string", "As of Stat.", "0.1"),
 };
 
 const struct pv_reference_table pv_reference_file = PV_REFERENCE_TABLE(entries);

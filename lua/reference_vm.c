@@ -69,6 +69,18 @@ static const struct pv_reference_entry entries[] = {
 	"0.1"),
     ENTRY("VM", "stat", METHOD, "vm:stat(path) -> Stat",
 	"What the guest knows about a path; follows symbolic links.", "0.1"),
+    ENTRY("VM", "listdir", METHOD, "vm:listdir(path) -> DirEntry[]",
+	"The entries of a directory, in no order, without `.` and `..`.", "0.1"),
+    ENTRY("VM", "mkdir", METHOD, "vm:mkdir(path, opts?)",
+	"Makes a directory with the permission bits `opts.perm` (0755), whatever the guest's "
+	"umask. "
+	"With `opts.parents` missing directories above it are made as well, and one that is there "
+	"already is no error.",
+	"0.1"),
+    ENTRY("VM", "unlink", METHOD, "vm:unlink(path)",
+	"Removes a file, a link, or an empty directory.", "0.1"),
+    ENTRY("VM", "rename", METHOD, "vm:rename(from, to)",
+	"Renames in one step; a file that is at `to` is replaced.", "0.1"),
     ENTRY("VM", "syscall", METHOD, "vm:syscall(nr, ...) -> SyscallResult",
 	"Issues one system call in the guest, by number or by name (`\"openat\"`): up to six "
 	"integers follow, or one table, see SyscallShape. All calls of a VM are issued by one "

@@ -28,7 +28,7 @@ local callable = {valid = print, wrong = kind("boolean", "table", "number", "str
 local anything = {valid = 1, wrong = {}}
 
 local arguments = {
-    path = name, host = name, guest = name, directory = name, profile = {valid = "tiny", wrong = name.wrong},
+    path = name, from = name, to = name, host = name, guest = name, directory = name, profile = {valid = "tiny", wrong = name.wrong},
     command = text, data = bytes, pattern = {valid = "boot", wrong = kind("boolean", "table", "func", "number", EMPTY)},
     opts = options, timeout = span, count = whole, n = whole,
     fn = callable, predicate = {valid = function() return true end, wrong = callable.wrong},
@@ -40,7 +40,7 @@ local arguments = {
     meta = options, pos = anything,
     hay = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
     needle = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
-    number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
+    expected = anything, actual = anything, message = anything, number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
     text = {valid = "1", wrong = kind("boolean", "table", "func")},
     nr = {valid = 39, wrong = kind("boolean", "table", "func", HALF, NAN, INF, HUGE, {"\"nosuch\"", "nosuch"})},
     addr = {valid = 4096, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE)},

@@ -40,7 +40,7 @@ static const char walker[] =
     " all('Console', debug.getmetatable(v:console()).__index)\n"
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
     "debug.getmetatable(r).__index)\n"
-    " v:write_file('/x', '') all('Stat', v:stat('/x'))\n"
+    " v:write_file('/x', '') all('Stat', v:stat('/x')) all('DirEntry', v:listdir('/full')[1])\n"
     " all('Test', t) all('Test', debug.getmetatable(t).__index)\n"
     "end)\n";
 
