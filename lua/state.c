@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/utf8.h"
 #include "lab/lab.h"
+#include "lua/batch.h"
 #include "lua/console.h"
 #include "lua/error.h"
 #include "lua/interrupt.h"
@@ -114,6 +115,7 @@ static int open_all(lua_State *L)
 	pv_lua_lab_open(L);
 	pv_lua_vm_open(L);
 	pv_lua_syscall_open(L);
+	pv_lua_batch_open(L);
 	pv_lua_snapshot_open(L);
 	pv_lua_lab_snapshot_open(L);
 	pv_lua_run_result_open(L);

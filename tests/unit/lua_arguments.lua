@@ -42,6 +42,7 @@ local arguments = {
     needle = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
     expected = anything, actual = anything, message = anything, number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
     text = {valid = "1", wrong = kind("boolean", "table", "func")},
+    parents_or_opts = {valid = {}, wrong = kind("func", "number", "string")},
     nr = {valid = 39, wrong = kind("boolean", "table", "func", HALF, NAN, INF, HUGE, {"\"nosuch\"", "nosuch"})},
     addr = {valid = 4096, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE)},
     len = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE, NEGATIVE, {"2^31", 1 << 31})},
@@ -53,7 +54,7 @@ local arguments = {
 local aliases = {
     args_or_opts = {"second argument"}, member = {"lab:include", "array entries"}, name_or_member = {"lab:remove"}, hay = {"arguments"},
     needle = {"arguments"}, fn = {"bad arguments"}, meta = {"bad arguments"}, ["global.test.name"] = {"bad arguments"},
-    host = {"host path"}, guest = {"guest path"}, data = {"content"}, snapshot = {"path"}, ["Lab.restore.snapshot"] = {"path", "directory"},
+    parents_or_opts = {"opts"}, host = {"host path"}, guest = {"guest path"}, data = {"content"}, snapshot = {"path"}, ["Lab.restore.snapshot"] = {"path", "directory"},
 }
 
 -- Calls that cannot be made with valid arguments here, and why.
@@ -64,7 +65,10 @@ local elsewhere = {
 
 local function objects()
     local v = provium:vm("walked", "tiny"):boot()
+    local batch
+    v:batch(function(b) batch = b end)
     return {
+        Batch = batch,
         VM = v, Lab = provium, sys = provium.sys, Console = v:console(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
         SyscallHandle = v:syscall_async(39),
     }
