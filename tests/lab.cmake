@@ -22,6 +22,8 @@ set_target_properties(unit_lab_toml_oracle PROPERTIES RUNTIME_OUTPUT_DIRECTORY $
 add_test(NAME unit/lab_toml_oracle COMMAND unit_lab_toml_oracle)
 set_tests_properties(unit/lab_toml_oracle PROPERTIES LABELS unit TIMEOUT 120)
 
+pv_unit_test(lab_vm_verdict pv_lab Threads::Threads)
+
 pv_fuzz_target(toml pv_lab)
 pv_fuzz_target(module pv_lab)
 pv_fuzz_target(fixture pv_lab)

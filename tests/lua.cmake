@@ -20,12 +20,14 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/lab/lab_tree.c
 	${CMAKE_SOURCE_DIR}/lab/crew.c
 	${CMAKE_SOURCE_DIR}/lab/options.c
+	${CMAKE_SOURCE_DIR}/lab/kernel_report.c
+	${CMAKE_SOURCE_DIR}/lab/verdict.c
 	${CMAKE_SOURCE_DIR}/lab/toml.c
 	${CMAKE_SOURCE_DIR}/lab/toml_scan.c
 	$<TARGET_OBJECTS:pv_lua_objects>)
 target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
 	PRIVATE pv_sanitize)
 
-foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command fixture guest snapshot console json state)
+foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command fixture guest guest_verdict snapshot console json state)
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()
