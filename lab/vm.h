@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "agent/host/client.h"
+#include "agent/host/path.h"
 #include "base/bytes.h"
 #include "lab/options.h"
 

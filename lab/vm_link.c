@@ -141,7 +141,7 @@ bool pv_vm_link_adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
 	if (host_port != PV_AGENT_PORT || vm->conn)
 		return false;
 	vm->conn = conn;
-	if (!pv_agent_adopt(vm->agent, &link_ops, vm, vm->adopt_id)) {
+	if (!pv_agent_adopt(vm->agent, &link_ops, vm, vm->adopt_id, vm->adopt_boot)) {
 		vm->conn = NULL;
 		return false;
 	}

@@ -52,6 +52,7 @@ struct pv_vm {
 	struct pv_agent *agent;
 	uint32_t cid;
 	uint64_t adopt_id;     /* the agent's next number in the snapshot that is being restored */
+	uint64_t adopt_boot;   /* which life of the agent is in it */
 	int64_t agent_wait_ns; /* how long the agent may take; set by boot and restore */
 	int64_t started_ns;
 	bool spawned; /* vm_spawned was told, vm_shutdown was not */

@@ -33,6 +33,7 @@ struct pv_vm_baseline {
 	/* Of a booted or paused VM; `template` is NULL for others. */
 	struct pv_template *template;
 	uint64_t next_id;
+	uint64_t agent_boot;
 	int64_t agent_wait_ns;
 	struct pv_options boot;
 	const struct pv_kernel *kernel;
@@ -68,6 +69,7 @@ int pv_vm_baseline_create(
 	pv_loop_lock(vm->host->loop);
 	baseline->state = vm->state;
 	baseline->next_id = pv_agent_next_id(vm->agent);
+	baseline->agent_boot = pv_agent_boot(vm->agent);
 	snprintf(baseline->death, sizeof(baseline->death), "%s", vm->death);
 	pv_loop_unlock(vm->host->loop);
 	int status = 0;
@@ -124,6 +126,7 @@ static int rewind_in_place(struct pv_vm_baseline *baseline, bool clock_now, stru
 	/* A machine that was booted has not been told yet. */
 	pv_machine_set_adopt(vm->machine, pv_vm_link_adopt, vm);
 	vm->adopt_id = baseline->next_id;
+	vm->adopt_boot = baseline->agent_boot;
 	vm->entropy_due = !pv_template_is_seeded(baseline->template);
 	vm->wall_due = clock_now;
 	vm->state = PV_VM_PAUSED;
@@ -145,6 +148,7 @@ static int build_again(struct pv_vm_baseline *baseline, bool clock_now, struct p
 	if (status)
 		return status;
 	vm->adopt_id = baseline->next_id;
+	vm->adopt_boot = baseline->agent_boot;
 	vm->cid = baseline->cid;
 	vm->agent_wait_ns = baseline->agent_wait_ns;
 	vm->profile = baseline->profile;

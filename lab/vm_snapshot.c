@@ -27,7 +27,7 @@
 #include "vmm/template.h"
 
 /* Changes with the protocol of the agent, too: the one that is saved speaks that of its time. */
-#define OWNER_VERSION 2
+#define OWNER_VERSION 3
 #define PROFILE_MAX   256
 #define CID_MIN	      3
 
@@ -39,6 +39,7 @@ struct owner {
 	char profile[PROFILE_MAX];
 	uint32_t cid;
 	uint64_t next_id;
+	uint64_t boot;
 };
 
 /* --- the section --- */
@@ -47,7 +48,7 @@ static int attach_owner(struct pv_template *template, const struct owner *owner,
 {
 	struct pv_bytes data = {0};
 	struct pv_pack pack = {.out = &data};
-	pv_pack_map(&pack, 4);
+	pv_pack_map(&pack, 5);
 	pv_pack_str(&pack, "version");
 	pv_pack_uint(&pack, OWNER_VERSION);
 	pv_pack_str(&pack, "profile");
@@ -56,6 +57,8 @@ static int attach_owner(struct pv_template *template, const struct owner *owner,
 	pv_pack_uint(&pack, owner->cid);
 	pv_pack_str(&pack, "next_id");
 	pv_pack_uint(&pack, owner->next_id);
+	pv_pack_str(&pack, "boot");
+	pv_pack_uint(&pack, owner->boot);
 	int status = pack.status ? pv_err_nomem(err, "snapshot")
 				 : pv_template_set_owner(template, data.data, data.len, err);
 	pv_bytes_finish(&data);
@@ -77,7 +80,8 @@ static int take_owner(struct owner *owner, const struct pv_val *root, struct pv_
 		    (unsigned long long)version, OWNER_VERSION);
 	if (!pv_val_str(pv_val_get(root, "profile"), &profile, &len) || len >= PROFILE_MAX ||
 	    !pv_val_uint(pv_val_get(root, "cid"), &cid) || cid < CID_MIN || cid >= UINT32_MAX ||
-	    !pv_val_uint(pv_val_get(root, "next_id"), &owner->next_id))
+	    !pv_val_uint(pv_val_get(root, "next_id"), &owner->next_id) ||
+	    !pv_val_uint(pv_val_get(root, "boot"), &owner->boot))
 		return pv_err_set(err, PV_ERR_INPUT, EBADMSG,
 		    "the snapshot's part about the VM is damaged; make it anew");
 	memcpy(owner->profile, profile, len);
@@ -177,6 +181,7 @@ int pv_vm_save_freeze(struct pv_vm *vm, struct pv_template **out, struct pv_err 
 	/* The guest may have said something, or died, before it stood still. */
 	int status = pv_agent_is_quiescent(vm->agent) ? 0 : refuse(vm, err);
 	owner.next_id = pv_agent_next_id(vm->agent);
+	owner.boot = pv_agent_boot(vm->agent);
 	pv_loop_unlock(vm->host->loop);
 	if (!status)
 		status = pv_machine_freeze(vm->machine, out, err);
@@ -321,6 +326,7 @@ static int take_over(struct pv_vm *vm, const struct pv_template *template,
 	vm->agent_wait_ns = pv_vm_agent_timeout(vm);
 	vm->cid = owner->cid;
 	vm->adopt_id = owner->next_id;
+	vm->adopt_boot = owner->boot;
 	return 0;
 }
 

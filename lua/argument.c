@@ -73,6 +73,26 @@ bool pv_lua_argument_flag(
 	return value;
 }
 
+unsigned pv_lua_argument_perm(
+    lua_State *L, int index, const char *key, unsigned otherwise, const char *function)
+{
+	int is_integer = 0;
+	lua_Integer value = otherwise;
+	if (lua_getfield(L, index, key) != LUA_TNIL) {
+		if (lua_type(L, -1) == LUA_TNUMBER)
+			value = lua_tointegerx(L, -1, &is_integer);
+		if (!is_integer || value < 0 || value > 07777)
+			luaL_error(L,
+			    "%s: %s must be permission bits from 0 to 4095 (07777 in octal, "
+			    "tonumber(\"755\", 8)), got %s",
+			    function, key,
+			    lua_type(L, -1) == LUA_TNUMBER ? luaL_tolstring(L, -1, NULL)
+							   : pv_lua_argument_type(L, -1));
+	}
+	lua_pop(L, 1);
+	return (unsigned)value;
+}
+
 void pv_lua_argument_callable(lua_State *L, int index, const char *function, const char *what)
 {
 	if (lua_isfunction(L, index))

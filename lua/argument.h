@@ -31,6 +31,11 @@ bool pv_lua_argument_table(lua_State *L, int index, const char *function, const 
 bool pv_lua_argument_flag(
     lua_State *L, int index, const char *key, bool otherwise, const char *function);
 
+/* The permission bits (0 to 07777) in a field of the table at `index`, `otherwise` when it is nil.
+ */
+unsigned pv_lua_argument_perm(
+    lua_State *L, int index, const char *key, unsigned otherwise, const char *function);
+
 /* Raises unless the value at `index` can be called. */
 void pv_lua_argument_callable(lua_State *L, int index, const char *function, const char *what);
 

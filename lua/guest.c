@@ -1,7 +1,7 @@
 /*
- * Files of the guest: read_file, write_file, push_file, stat. (run is in lua/command.c.) Each call
- * waits for the agent's answer on the script thread; an interrupt or the guest's end makes the
- * agent client fail it. Script thread only.
+ * Files of the guest by their names: read_file, write_file, push_file, stat, listdir, mkdir,
+ * unlink, rename. (run is in lua/command.c.) Each call waits for the agent's answer on the script
+ * thread; an interrupt or the guest's end makes the agent client fail it. Script thread only.
  */
 #include "lua/guest.h"
 
@@ -17,33 +17,25 @@
 #include "lua/buffer.h"
 #include "lua/command.h"
 #include "lua/error.h"
-#include "lua/vm.h"
+#include "lua/principal.h"
 
 /* A host file that push_file reads into memory. */
 #define PUSH_MAX (UINT64_C(2) << 30)
 
 #define NS_PER_SECOND INT64_C(1000000000)
 
-static struct pv_agent *check_agent(lua_State *L, struct pv_vm *vm, const char *action)
-{
-	struct pv_agent *agent = NULL;
-	struct pv_err err = PV_ERR_INIT;
-	if (pv_vm_agent(vm, action, &agent, &err) < 0)
-		pv_lua_error_raise(L, &err);
-	return agent;
-}
-
 /* vm:read_file(path) */
 static int vm_read_file(lua_State *L)
 {
-	struct pv_vm *vm = pv_lua_vm_check(L, "vm:read_file");
-	const char *path = pv_lua_argument_name(L, 2, "vm:read_file", "path");
-	struct pv_agent *agent = check_agent(L, vm, "read_file");
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *path = pv_lua_argument_name(L, 2, self.function, "path");
+	pv_lua_principal_reach(L, &self);
 	struct pv_bytes *content = pv_lua_buffer_new(L);
 	struct pv_err err = PV_ERR_INIT;
-	if (pv_agent_read_file(agent, path, content, &err) < 0) {
+	if (pv_agent_read_file(&self.by, path, content, &err) < 0) {
 		pv_bytes_finish(content);
-		return pv_lua_error_raise_guest(L, vm, &err);
+		return pv_lua_principal_raise(L, &self, &err);
 	}
 	pv_lua_buffer_push(L, content);
 	return 1;
@@ -53,13 +45,14 @@ static int vm_read_file(lua_State *L)
 static int vm_write_file(lua_State *L)
 {
 	size_t len;
-	struct pv_vm *vm = pv_lua_vm_check(L, "vm:write_file");
-	const char *path = pv_lua_argument_name(L, 2, "vm:write_file", "path");
-	const char *data = pv_lua_argument_data(L, 3, "vm:write_file", "data", &len);
-	struct pv_agent *agent = check_agent(L, vm, "write_file");
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *path = pv_lua_argument_name(L, 2, self.function, "path");
+	const char *data = pv_lua_argument_data(L, 3, self.function, "data", &len);
+	pv_lua_principal_reach(L, &self);
 	struct pv_err err = PV_ERR_INIT;
-	if (pv_agent_write_file(agent, path, data, len, 0644, &err) < 0)
-		return pv_lua_error_raise_guest(L, vm, &err);
+	if (pv_agent_write_file(&self.by, path, data, len, 0644, &err) < 0)
+		return pv_lua_principal_raise(L, &self, &err);
 	return 0;
 }
 
@@ -88,37 +81,39 @@ static const char *push_host_path(lua_State *L, const char *path)
 static int vm_push_file(lua_State *L)
 {
 	struct stat status;
-	struct pv_vm *vm = pv_lua_vm_check(L, "vm:push_file");
-	const char *host = pv_lua_argument_name(L, 2, "vm:push_file", "host path");
-	const char *guest = pv_lua_argument_name(L, 3, "vm:push_file", "guest path");
-	if (pv_lua_argument_table(L, 4, "vm:push_file", "opts"))
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *host = pv_lua_argument_name(L, 2, self.function, "host path");
+	const char *guest = pv_lua_argument_name(L, 3, self.function, "guest path");
+	if (pv_lua_argument_table(L, 4, self.function, "opts"))
 		pv_lua_argument_flag(
-		    L, 4, "auto_dep", true, "vm:push_file"); /* for the scanner of fixture keys */
-	struct pv_agent *agent = check_agent(L, vm, "push_file");
+		    L, 4, "auto_dep", true, self.function); /* for the scanner of fixture keys */
+	pv_lua_principal_reach(L, &self);
 	const char *path = push_host_path(L, host);
 	struct pv_bytes *content = pv_lua_buffer_new(L);
 	struct pv_err err = PV_ERR_INIT;
 	if (pv_fd_slurp("host file", path, PUSH_MAX, content, &err) < 0) {
 		pv_bytes_finish(content);
-		pv_err_prefix(&err, "vm:push_file: read `%s` failed", host);
+		pv_err_prefix(&err, "%s: read `%s` failed", self.function, host);
 		return pv_lua_error_raise(L, &err);
 	}
 	unsigned mode = stat(path, &status) == 0 ? status.st_mode & 0777 : 0644;
-	int sent = pv_agent_write_file(agent, guest, content->data, content->len, mode, &err);
+	int sent = pv_agent_write_file(&self.by, guest, content->data, content->len, mode, &err);
 	pv_bytes_finish(content);
-	return sent < 0 ? pv_lua_error_raise_guest(L, vm, &err) : 0;
+	return sent < 0 ? pv_lua_principal_raise(L, &self, &err) : 0;
 }
 
 /* vm:stat(path) */
 static int vm_stat(lua_State *L)
 {
-	struct pv_vm *vm = pv_lua_vm_check(L, "vm:stat");
-	const char *path = pv_lua_argument_name(L, 2, "vm:stat", "path");
-	struct pv_agent *agent = check_agent(L, vm, "stat");
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *path = pv_lua_argument_name(L, 2, self.function, "path");
+	pv_lua_principal_reach(L, &self);
 	struct pv_agent_stat stat_result = {0};
 	struct pv_err err = PV_ERR_INIT;
-	if (pv_agent_stat(agent, path, true, &stat_result, &err) < 0)
-		return pv_lua_error_raise_guest(L, vm, &err);
+	if (pv_agent_stat(&self.by, path, true, &stat_result, &err) < 0)
+		return pv_lua_principal_raise(L, &self, &err);
 	lua_createtable(L, 0, 5);
 	lua_pushinteger(L, (lua_Integer)stat_result.size);
 	lua_setfield(L, -2, "size");
@@ -135,11 +130,88 @@ static int vm_stat(lua_State *L)
 	return 1;
 }
 
+/* vm:listdir(path) */
+static int vm_listdir(lua_State *L)
+{
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *path = pv_lua_argument_name(L, 2, self.function, "path");
+	pv_lua_principal_reach(L, &self);
+	struct pv_bytes *list = pv_lua_buffer_new(L);
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_agent_list(&self.by, path, list, &err) < 0)
+		return pv_lua_principal_raise(L, &self, &err);
+	const char *name;
+	enum pv_agent_entry_type type;
+	lua_newtable(L);
+	lua_Integer index = 0;
+	for (size_t at = 0; pv_agent_list_next(list, &at, &name, &type);) {
+		lua_createtable(L, 0, 2);
+		lua_pushstring(L, name);
+		lua_setfield(L, -2, "name");
+		lua_pushstring(L, pv_agent_entry_name(type));
+		lua_setfield(L, -2, "entry_type");
+		lua_rawseti(L, -2, ++index);
+	}
+	pv_bytes_finish(list);
+	return 1;
+}
+
+/* vm:mkdir(path, {parents = false, perm = 0755}) */
+static int vm_mkdir(lua_State *L)
+{
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *path = pv_lua_argument_name(L, 2, self.function, "path");
+	bool parents = false;
+	unsigned perm = 0755;
+	if (pv_lua_argument_table(L, 3, self.function, "opts")) {
+		parents = pv_lua_argument_flag(L, 3, "parents", false, self.function);
+		perm = pv_lua_argument_perm(L, 3, "perm", perm, self.function);
+	}
+	pv_lua_principal_reach(L, &self);
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_agent_mkdir(&self.by, path, parents, perm, &err) < 0)
+		return pv_lua_principal_raise(L, &self, &err);
+	return 0;
+}
+
+/* vm:unlink(path) */
+static int vm_unlink(lua_State *L)
+{
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *path = pv_lua_argument_name(L, 2, self.function, "path");
+	pv_lua_principal_reach(L, &self);
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_agent_unlink(&self.by, path, &err) < 0)
+		return pv_lua_principal_raise(L, &self, &err);
+	return 0;
+}
+
+/* vm:rename(from, to) */
+static int vm_rename(lua_State *L)
+{
+	struct pv_lua_principal self;
+	pv_lua_principal_check(L, &self);
+	const char *from = pv_lua_argument_name(L, 2, self.function, "from");
+	const char *to = pv_lua_argument_name(L, 3, self.function, "to");
+	pv_lua_principal_reach(L, &self);
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_agent_rename(&self.by, from, to, &err) < 0)
+		return pv_lua_principal_raise(L, &self, &err);
+	return 0;
+}
+
 const luaL_Reg pv_lua_guest_methods[] = {
     {"run",	    pv_lua_command_run},
     {"read_file",  vm_read_file      },
     {"write_file", vm_write_file	},
     {"push_file",  vm_push_file      },
     {"stat",	     vm_stat	    },
+    {"listdir",	vm_listdir	  },
+    {"mkdir",      vm_mkdir	      },
+    {"unlink",     vm_unlink		},
+    {"rename",     vm_rename		},
     {NULL,	   NULL	       },
 };

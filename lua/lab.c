@@ -1,9 +1,8 @@
 /*
  * Lab userdata: the handle, its dot access, and where its methods come together. A handle holds a
- * reference on its lab, and there is one handle per lab at a time (a table with weak values in the
- * registry), so that handles compare equal. The lab of a test is closed with the test, and so are
- * the sub-labs made in it; a handle that a script kept then says so. A finalized handle holds NULL.
- * Rules about names are lab/lab.h's. Script thread only.
+ * reference on its lab, and there is one handle per lab at a time (lua/handle.h). The lab of a test
+ * is closed with the test, and so are the sub-labs made in it; a handle that a script kept then
+ * says so. A finalized handle holds NULL. Rules about names are lab/lab.h's. Script thread only.
  */
 #include "lua/lab.h"
 
@@ -12,9 +11,11 @@
 #include "lab/lab.h"
 #include "lua/argument.h"
 #include "lua/fixture.h"
+#include "lua/handle.h"
 #include "lua/lab_settings.h"
 #include "lua/lab_snapshot.h"
 #include "lua/state.h"
+#include "lua/sys.h"
 #include "lua/vm.h"
 
 /* Registry: pv_lab (light userdata) -> handle. */
@@ -66,8 +67,8 @@ static int forward_to_string(lua_State *L)
 
 /* --- dot access --- */
 
-/* Upvalue 1: the methods. Methods (`pack`, `unpack` and the fixtures are among them), settings,
- * VMs and sub-labs, these of enclosing scopes, too (spec 5.2). */
+/* Upvalue 1: the methods. Methods (`pack`, `unpack`, `sys` and the fixtures are among them),
+ * settings, VMs and sub-labs, these of enclosing scopes, too (spec 5.2). */
 static int lab_index(lua_State *L)
 {
 	struct handle *handle = pv_lua_argument_self(L, 1, PV_LUA_LAB_TYPE, "lab");
@@ -140,6 +141,8 @@ static void push_methods(lua_State *L)
 	lua_pushcclosure(L, forward_to_string, 1);
 	lua_setfield(L, -3, "unpack");
 	lua_pop(L, 1);
+	pv_lua_sys_push(L);
+	lua_setfield(L, -2, "sys");
 }
 
 void pv_lua_lab_open(lua_State *L)
@@ -152,30 +155,18 @@ void pv_lua_lab_open(lua_State *L)
 	lua_pushliteral(L, PV_LUA_LAB_TYPE);
 	lua_setfield(L, -2, "__metatable");
 	lua_pop(L, 1);
-
-	lua_newtable(L);
-	lua_createtable(L, 0, 1);
-	lua_pushliteral(L, "v");
-	lua_setfield(L, -2, "__mode");
-	lua_setmetatable(L, -2);
-	lua_setfield(L, LUA_REGISTRYINDEX, HANDLES_KEY);
+	pv_lua_handle_open(L, HANDLES_KEY);
 }
 
 void pv_lua_lab_push(lua_State *L, struct pv_lab *lab)
 {
-	lua_getfield(L, LUA_REGISTRYINDEX, HANDLES_KEY);
-	if (lua_rawgetp(L, -1, lab) == LUA_TUSERDATA) {
-		lua_remove(L, -2);
+	if (pv_lua_handle_push(L, HANDLES_KEY, lab))
 		return;
-	}
-	lua_pop(L, 1);
 	struct handle *handle = lua_newuserdatauv(L, sizeof(*handle), 0);
 	handle->lab = NULL;
 	luaL_setmetatable(L, PV_LUA_LAB_TYPE);
 	handle->lab = pv_lab_ref(lab);
-	lua_pushvalue(L, -1);
-	lua_rawsetp(L, -3, lab);
-	lua_remove(L, -2);
+	pv_lua_handle_keep(L, HANDLES_KEY, lab);
 }
 
 void pv_lua_lab_push_scope(lua_State *L)

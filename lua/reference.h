@@ -1,5 +1,5 @@
 /*
- * Every public name of the test language in one table: the reference pages, the editor stubs and a
+ * Every public name of the test language in one place: the reference pages, the editor stubs and a
  * test that compares it with the real metatables are made from it.
  */
 #ifndef PV_LUA_REFERENCE_H
@@ -18,8 +18,8 @@ enum pv_reference_kind {
 /* Strings are constants in UTF-8; `text` is one paragraph without line breaks, names in back-ticks.
  */
 struct pv_reference_entry {
-	/* The type or library it belongs to: `global`, `json`, `Lab`, `VM`, `VmOptions`,
-	 * `RestoreOptions`, `RunOptions`, `RunResult`, `Stat`, `Console`, `Snapshot`,
+	/* The type or library it belongs to: `global`, `json`, `Lab`, `sys`, `VM`, `VmOptions`,
+	 * `RestoreOptions`, `RunOptions`, `RunResult`, `Stat`, `DirEntry`, `Console`, `Snapshot`,
 	 * `LabSnapshot`, `Test`, `Meta`. */
 	const char *owner;
 	const char *name;
@@ -29,7 +29,7 @@ struct pv_reference_entry {
 	const char *since; /* version */
 };
 
-/* All entries, grouped by owner. */
-const struct pv_reference_entry *pv_reference_entries(size_t *count);
+/* The entries in order, those of one owner in a row; NULL behind the last. */
+const struct pv_reference_entry *pv_reference_at(size_t index);
 
 #endif

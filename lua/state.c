@@ -23,6 +23,7 @@
 #include "lua/lab.h"
 #include "lua/lab_snapshot.h"
 #include "lua/reset.h"
+#include "lua/resource.h"
 #include "lua/run.h"
 #include "lua/run_result.h"
 #include "lua/snapshot.h"
@@ -175,6 +176,8 @@ void pv_lua_state_destroy(struct pv_lua *lua)
 	/* VMs go first; handles that finalizers still hold are then of VMs that are shut down, and
 	 * the lab's say that it is closed. */
 	pv_lua_reset_finish(lua);
+	if (lua->L != NULL)
+		pv_lua_resource_close_scope(lua, 0);
 	struct pv_lab *root = lua->root_lab;
 	lua->root_lab = NULL;
 	pv_lab_destroy(root);

@@ -19,6 +19,7 @@ struct pv_err;
 struct pv_host;
 struct pv_lab;
 struct pv_lab_reset;
+struct pv_lua_resource;
 struct pv_run_file;
 
 struct pv_lua {
@@ -33,6 +34,7 @@ struct pv_lua {
 	/* Numbers the test bodies from 1; 0 while no body runs. Handles that belong to a body
 	 * remember their number. */
 	unsigned scope;
+	struct pv_lua_resource *resources; /* open ones, lua/resource.h */
 	struct pv_lua_suite suite;
 	struct pv_lab_reset *reset; /* what tests begin with; NULL: with what the last one left */
 	bool is_reset_due;	    /* a body has run since */

@@ -31,6 +31,7 @@
 #include "lua/guest_verdict.h"
 #include "lua/interrupt.h"
 #include "lua/reset.h"
+#include "lua/resource.h"
 #include "lua/run.h"
 #include "lua/state.h"
 
@@ -434,6 +435,7 @@ static enum pv_lua_outcome judge_and_report(
 static void close_scope(struct pv_lua *lua)
 {
 	struct pv_bytes text = {0};
+	pv_lua_resource_close_scope(lua, lua->scope);
 	pv_lab_destroy(lua->test_lab);
 	lua->test_lab = NULL;
 	lua->scope = 0;

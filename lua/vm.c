@@ -1,9 +1,9 @@
 /*
  * VM userdata: life and questions; what is done inside the guest is in lua/guest.c, saving and
  * restoring in lua/snapshot.c. A handle holds
- * a reference on its VM, and there is one handle per VM at a time (a table with weak values in the
- * registry), so that handles compare equal. A finalized handle (when the state closes, finalizers
- * of the script may still see it) holds NULL and says so. Script thread only.
+ * a reference on its VM, and there is one handle per VM at a time (lua/handle.h). A finalized
+ * handle (when the state closes, finalizers of the script may still see it) holds NULL and says so.
+ * Script thread only.
  */
 #include "lua/vm.h"
 
@@ -15,7 +15,9 @@
 #include "lua/console.h"
 #include "lua/error.h"
 #include "lua/guest.h"
+#include "lua/handle.h"
 #include "lua/options.h"
+#include "lua/principal.h"
 #include "lua/snapshot.h"
 
 /* Registry: pv_vm (light userdata) -> handle. */
@@ -246,34 +248,22 @@ void pv_lua_vm_open(lua_State *L)
 	luaL_newmetatable(L, PV_LUA_VM_TYPE);
 	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, methods);
-	luaL_setfuncs(L, pv_lua_guest_methods, 0);
+	pv_lua_principal_setfuncs(L, pv_lua_guest_methods, "vm");
 	luaL_setfuncs(L, pv_lua_snapshot_methods, 0);
 	lua_setfield(L, -2, "__index");
 	lua_pushliteral(L, PV_LUA_VM_TYPE);
 	lua_setfield(L, -2, "__metatable");
 	lua_pop(L, 1);
-
-	lua_newtable(L);
-	lua_createtable(L, 0, 1);
-	lua_pushliteral(L, "v");
-	lua_setfield(L, -2, "__mode");
-	lua_setmetatable(L, -2);
-	lua_setfield(L, LUA_REGISTRYINDEX, HANDLES_KEY);
+	pv_lua_handle_open(L, HANDLES_KEY);
 }
 
 void pv_lua_vm_push(lua_State *L, struct pv_vm *vm)
 {
-	lua_getfield(L, LUA_REGISTRYINDEX, HANDLES_KEY);
-	if (lua_rawgetp(L, -1, vm) == LUA_TUSERDATA) {
-		lua_remove(L, -2);
+	if (pv_lua_handle_push(L, HANDLES_KEY, vm))
 		return;
-	}
-	lua_pop(L, 1);
 	struct handle *handle = lua_newuserdatauv(L, sizeof(*handle), 0);
 	handle->vm = NULL;
 	luaL_setmetatable(L, PV_LUA_VM_TYPE);
 	handle->vm = pv_vm_ref(vm);
-	lua_pushvalue(L, -1);
-	lua_rawsetp(L, -3, vm);
-	lua_remove(L, -2);
+	pv_lua_handle_keep(L, HANDLES_KEY, vm);
 }

@@ -11,5 +11,6 @@ pv_unit_test(base_frame pv_base)
 pv_unit_test(base_units pv_base)
 pv_unit_test(base_json pv_base)
 pv_unit_test(base_hash pv_base)
+pv_unit_test(base_sys_names pv_base)
 
 pv_fuzz_target(frame pv_base)

@@ -1,5 +1,6 @@
 # The test language on a lab whose guests are fake (tests/unit/fake_lab.h): no KVM. The names, options and configuration are the real ones.
 add_library(pv_lua_rig STATIC
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_file.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_fixture.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_lab.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_template.c
@@ -28,6 +29,10 @@ add_library(pv_lua_rig STATIC
 target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
 	PRIVATE pv_sanitize)
 
-foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command fixture guest guest_verdict snapshot console json state)
+foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command fixture guest guest_verdict snapshot console json state sys)
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()
+
+# Generated from the reference; the part in Lua stands beside it.
+pv_unit_test(lua_arguments pv_lua_rig)
+target_compile_definitions(unit_lua_arguments PRIVATE PV_ARGUMENTS_LUA="${CMAKE_SOURCE_DIR}/tests/unit/lua_arguments.lua")

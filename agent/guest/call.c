@@ -14,11 +14,12 @@
 #include <sys/utsname.h>
 
 #include "agent/guest/entropy.h"
+#include "agent/guest/syscall.h"
 #include "agent/guest/wall_clock.h"
 #include "base/err.h"
 #include "base/fd.h"
 
-static const char *const capabilities[] = {"exec", "files"};
+static const char *const capabilities[] = {"exec", "files", "syscalls"};
 
 void pv_call_begin(
     struct pv_call *call, struct pv_calls *calls, uint64_t id, const struct pv_call_ops *ops)
@@ -110,6 +111,12 @@ void pv_call_end_stat(struct pv_call *call, const struct pv_reply_stat *stat)
 	finish(call, out ? pv_reply_put_stat(out, call->id, stat) : 0);
 }
 
+void pv_call_end_numbers(struct pv_call *call, const struct pv_reply_number *numbers, size_t count)
+{
+	struct pv_bytes *out = out_of(call);
+	finish(call, out ? pv_reply_put_numbers(out, call->id, numbers, count) : 0);
+}
+
 void pv_call_fail(struct pv_call *call, int code, const char *message)
 {
 	struct pv_bytes *out = out_of(call);
@@ -143,6 +150,8 @@ static void tell(struct pv_call *call, const struct pv_request *request)
 		call->ops->chunk(call, request->chunk);
 	else if (request->op == PV_REQUEST_FINISH && call->ops->finish)
 		call->ops->finish(call);
+	else if (request->op == PV_REQUEST_GRANT && call->ops->grant)
+		call->ops->grant(call, (uint64_t)request->grant);
 	else if (request->op == PV_REQUEST_CANCEL && call->ops->cancel)
 		call->ops->cancel(call);
 }
@@ -171,11 +180,33 @@ static int say_hello(struct pv_calls *calls, uint64_t id)
 	return status;
 }
 
+/* Which operation begins what; the others are handled here. */
+static void (*const starts[PV_REQUEST_OP_COUNT])(
+    struct pv_calls *calls, struct pv_request *request) = {
+    [PV_REQUEST_EXEC] = pv_exec_start,
+    [PV_REQUEST_READ_FILE] = pv_files_start,
+    [PV_REQUEST_WRITE_FILE] = pv_files_start,
+    [PV_REQUEST_STAT] = pv_paths_start,
+    [PV_REQUEST_LIST] = pv_paths_start,
+    [PV_REQUEST_MKDIR] = pv_paths_start,
+    [PV_REQUEST_UNLINK] = pv_paths_start,
+    [PV_REQUEST_RENAME] = pv_paths_start,
+    [PV_REQUEST_SYSCALL] = pv_kernel_start,
+    [PV_REQUEST_SYSCALLS] = pv_kernel_start,
+    [PV_REQUEST_READ_MEM] = pv_kernel_start,
+    [PV_REQUEST_WRITE_MEM] = pv_kernel_start,
+};
+
+static bool is_follow_up(enum pv_request_op op)
+{
+	return op == PV_REQUEST_CHUNK || op == PV_REQUEST_FINISH || op == PV_REQUEST_CANCEL ||
+	       op == PV_REQUEST_GRANT;
+}
+
 static int dispatch(struct pv_calls *calls, struct pv_request *request)
 {
 	struct pv_call *known = find(calls, request->id);
-	if (request->op == PV_REQUEST_CHUNK || request->op == PV_REQUEST_FINISH ||
-	    request->op == PV_REQUEST_CANCEL) {
+	if (is_follow_up(request->op)) {
 		tell(known, request);
 		return 0;
 	}
@@ -193,11 +224,10 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request)
 	if (calls->count >= PV_PROTOCOL_CALLS_MAX)
 		return refuse(calls, request->id, PV_REPLY_BAD_REQUEST, "too many calls at once");
 	pv_root_follow(&calls->root);
-	switch (request->op) {
-	case PV_REQUEST_HELLO: return say_hello(calls, request->id);
-	case PV_REQUEST_EXEC: pv_exec_start(calls, request); return 0;
-	default: pv_files_start(calls, request); return 0;
-	}
+	if (request->op == PV_REQUEST_HELLO)
+		return say_hello(calls, request->id);
+	starts[request->op](calls, request);
+	return 0;
 }
 
 static int take_frame(void *ctx, struct pv_span payload)
@@ -255,7 +285,11 @@ void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop)
 {
 	*calls = (struct pv_calls){.loop = loop, .root = {.proc = -1}, .rest_fd = -1};
 	pv_connection_init(&calls->connection, loop, &connection_ops, calls);
-	pv_pool_init(&calls->pool);
+	pv_pool_init(&calls->pool, PV_POOL_THREADS_MAX);
+	/* As many as there can be calls: one that waits holds up no other. */
+	pv_pool_init(&calls->syscalls, PV_PROTOCOL_CALLS_MAX);
+	pv_pool_init(&calls->asides, PV_PROTOCOL_CALLS_MAX);
+	pv_syscall_init();
 }
 
 static void rest_is_there(void *ctx, uint32_t events)

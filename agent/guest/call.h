@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/guest/buffers.h"
 #include "agent/guest/connection.h"
 #include "agent/guest/pool.h"
 #include "agent/guest/reaper.h"
@@ -20,6 +21,7 @@ struct pv_call;
 /* What a call can be told; NULL members are not of interest to it. */
 struct pv_call_ops {
 	void (*chunk)(struct pv_call *call, struct pv_span data);
+	void (*grant)(struct pv_call *call, uint64_t bytes);
 	void (*finish)(struct pv_call *call);
 	/* The host does not want the answer any more, or is gone (`detached`): end soon. Comes at
 	 * most twice. */
@@ -43,6 +45,9 @@ struct pv_calls {
 	struct pv_loop *loop;
 	struct pv_connection connection;
 	struct pv_pool pool;
+	struct pv_pool syscalls; /* threads that issue system calls and do nothing else */
+	struct pv_pool asides;	 /* the same for those that may not hold up others */
+	struct pv_buffers_spares spares;
 	struct pv_reaper reaper;
 	struct pv_root root;
 	struct pv_loop_watch rest; /* of what is still being loaded */
@@ -71,6 +76,7 @@ bool pv_call_has_room(struct pv_call *call);
 void pv_call_end_exit(struct pv_call *call, enum pv_reply_exit exit, int code);
 void pv_call_end_size(struct pv_call *call, uint64_t size);
 void pv_call_end_stat(struct pv_call *call, const struct pv_reply_stat *stat);
+void pv_call_end_numbers(struct pv_call *call, const struct pv_reply_number *numbers, size_t count);
 /* `message` NULL: the text of errno `code`. */
 void pv_call_fail(struct pv_call *call, int code, const char *message);
 void pv_call_refuse(struct pv_call *call, enum pv_reply_reason reason, const char *message);
@@ -79,5 +85,7 @@ void pv_call_refuse(struct pv_call *call, enum pv_reply_reason reason, const cha
  * `request->memory` over. */
 void pv_exec_start(struct pv_calls *calls, struct pv_request *request);
 void pv_files_start(struct pv_calls *calls, struct pv_request *request);
+void pv_paths_start(struct pv_calls *calls, struct pv_request *request);
+void pv_kernel_start(struct pv_calls *calls, struct pv_request *request);
 
 #endif

@@ -12,9 +12,9 @@
 #define IDLE_MAX   4
 #define STACK_SIZE (128u << 10)
 
-void pv_pool_init(struct pv_pool *pool)
+void pv_pool_init(struct pv_pool *pool, unsigned limit)
 {
-	*pool = (struct pv_pool){0};
+	*pool = (struct pv_pool){.limit = limit};
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->more, NULL);
 	pool->last = &pool->first;
@@ -72,7 +72,7 @@ int pv_pool_run(struct pv_pool *pool, struct pv_pool_job *job)
 {
 	pthread_mutex_lock(&pool->lock);
 	int status = 0;
-	if (pool->queued >= pool->idle && pool->threads < PV_POOL_THREADS_MAX)
+	if (pool->queued >= pool->idle && pool->threads < pool->limit)
 		status = start_thread(pool);
 	/* With a thread there the job is done some time; without one it would wait for ever. */
 	if (status < 0 && pool->threads > 0)

@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-/* Threads at most; jobs beyond them wait for one that ends. */
+/* Threads at most, where nothing else is said. */
 #define PV_POOL_THREADS_MAX 512
 
 struct pv_pool_job {
@@ -24,10 +24,12 @@ struct pv_pool {
 	unsigned queued;
 	unsigned idle;
 	unsigned threads;
+	unsigned limit;
 };
 
-/* The pool lives as long as the process. */
-void pv_pool_init(struct pv_pool *pool);
+/* At most `limit` threads; jobs beyond them wait for one that ends. With a limit of 1 all jobs run
+ * on the same thread, in order. The pool lives as long as the process. */
+void pv_pool_init(struct pv_pool *pool, unsigned limit);
 
 /* Queues a job. Returns 0, or -errno when there is no thread and none can be made; the job was then
  * not queued. Any thread. */

@@ -64,16 +64,16 @@ static int plan_env(struct plan *plan, const struct pv_request_exec *exec)
 	size_t own = 0;
 	while (!exec->env_clear && environ && environ[own])
 		own++;
-	plan->env = calloc(own + exec->env_count + 1, sizeof(char *));
+	plan->env = calloc(own + exec->env.count + 1, sizeof(char *));
 	if (!plan->env)
 		return -ENOMEM;
 	if (own)
 		memcpy(plan->env, environ, own * sizeof(char *));
-	for (size_t i = 0; i < exec->env_count; i++) {
-		char **slot = find_variable(plan->env, exec->env[i]);
+	for (size_t i = 0; i < exec->env.count; i++) {
+		char **slot = find_variable(plan->env, exec->env.at[i]);
 		if (!slot)
 			slot = &plan->env[own++];
-		*slot = (char *)exec->env[i];
+		*slot = (char *)exec->env.at[i];
 	}
 	return 0;
 }
@@ -103,18 +103,18 @@ static int plan_names(struct plan *plan, const char *program)
 
 static int plan_make(struct plan *plan, const struct pv_request_exec *exec)
 {
-	*plan = (struct plan){.argv = (char *const *)exec->argv, .cwd = exec->cwd};
+	*plan = (struct plan){.argv = (char *const *)exec->argv.at, .cwd = exec->cwd};
 	int status = plan_env(plan, exec);
 	if (status == 0)
-		status = plan_names(plan, exec->argv[0]);
+		status = plan_names(plan, exec->argv.at[0]);
 	if (status < 0)
 		return status;
-	plan->script_argv = calloc(exec->argc + 2, sizeof(char *));
+	plan->script_argv = calloc(exec->argv.count + 2, sizeof(char *));
 	if (!plan->script_argv)
 		return -ENOMEM;
 	plan->script_argv[0] = (char *)"/bin/sh";
-	for (size_t i = 1; i < exec->argc; i++)
-		plan->script_argv[i + 1] = (char *)exec->argv[i];
+	for (size_t i = 1; i < exec->argv.count; i++)
+		plan->script_argv[i + 1] = (char *)exec->argv.at[i];
 	return 0;
 }
 

@@ -46,20 +46,25 @@ struct pv_agent_call *pv_agent_call_create(enum pv_request_op op)
 	return call;
 }
 
-static void unlink_call(struct pv_agent *agent, struct pv_agent_call *call)
+static void unlink_call(struct pv_agent_call *call)
 {
-	struct pv_agent_call **at = &agent->first;
+	struct pv_agent_call **at = &call->agent->first;
 	while (*at != call)
 		at = &(*at)->next;
 	*at = call->next;
-	agent->count--;
+	call->agent->count--;
+	call->agent = NULL;
 }
 
 /* Queues the request. Returns 0 or -errno. */
-static int send_request(struct pv_agent *agent, struct pv_request *request, struct pv_err *err)
+static int send_request(
+    const struct pv_principal *by, struct pv_request *request, struct pv_err *err)
 {
+	struct pv_agent *agent = by->agent;
 	if (!agent->ready)
 		return pv_agent_call_no_link(agent, err);
+	if (by->boot != 0 && by->boot != agent->boot)
+		return pv_err_set(err, PV_ERR_STATE, ESTALE, "the guest was rebooted since");
 	if (agent->count >= PV_PROTOCOL_CALLS_MAX)
 		return pv_err_set(err, PV_ERR_LIMIT, EAGAIN,
 		    "%u calls to the guest's agent are under way already", agent->count);
@@ -67,14 +72,17 @@ static int send_request(struct pv_agent *agent, struct pv_request *request, stru
 	return pv_request_encode(request, &agent->out, err);
 }
 
-int pv_agent_call_begin(struct pv_agent *agent, struct pv_agent_call *call,
+int pv_agent_call_begin(const struct pv_principal *by, struct pv_agent_call *call,
     struct pv_request *request, size_t inline_len, struct pv_err *err)
 {
-	int status = send_request(agent, request, err);
+	struct pv_agent *agent = by->agent;
+	request->worker = by->worker;
+	int status = send_request(by, request, err);
 	if (status < 0) {
 		free(call);
 		return status;
 	}
+	call->agent = agent;
 	call->id = ++agent->last_id;
 	call->window = PV_PROTOCOL_WINDOW - inline_len;
 	call->unacked = inline_len;
@@ -88,7 +96,7 @@ int pv_agent_call_begin(struct pv_agent *agent, struct pv_agent_call *call,
 /* The call has its last frame, or will never have it. */
 static void complete(struct pv_agent *agent, struct pv_agent_call *call, int status)
 {
-	unlink_call(agent, call);
+	unlink_call(call);
 	if (call->abandoned) {
 		free(call);
 		pv_loop_wake(agent->loop); /* for who waits until the client is quiescent */
@@ -114,22 +122,22 @@ void pv_agent_call_fail_all(struct pv_agent *agent, const char *reason)
 }
 
 /* Queues a request that belongs to a call, without sending it. Returns 0 or -ENOMEM. */
-static int follow_up(struct pv_agent *agent, const struct pv_agent_call *call,
-    enum pv_request_op op, struct pv_span data)
+static int follow_up(const struct pv_agent_call *call, enum pv_request_op op, struct pv_span data)
 {
 	struct pv_err ignored = PV_ERR_INIT;
 	struct pv_request request = {.id = call->id, .op = op, .chunk = data};
-	return pv_request_encode(&request, &agent->out, &ignored);
+	return pv_request_encode(&request, &call->agent->out, &ignored);
 }
 
 /* Ends the caller's wait with `status` and call->err, which are set; the agent is asked to stop. */
-static void give_up(struct pv_agent *agent, struct pv_agent_call *call, int status)
+static void give_up(struct pv_agent_call *call, int status)
 {
 	call->status = status;
 	call->done = true;
 	memset(call->sinks, 0, sizeof(call->sinks));
-	follow_up(agent, call, PV_REQUEST_CANCEL, (struct pv_span){0});
-	pv_loop_wake(agent->loop);
+	call->data = NULL;
+	follow_up(call, PV_REQUEST_CANCEL, (struct pv_span){0});
+	pv_loop_wake(call->agent->loop);
 }
 
 void pv_agent_cancel(struct pv_agent *agent, const char *reason)
@@ -137,15 +145,15 @@ void pv_agent_cancel(struct pv_agent *agent, const char *reason)
 	/* Sending can end the stream, and that changes the list: not before all are told. */
 	for (struct pv_agent_call *call = agent->first; call; call = call->next) {
 		if (!call->done)
-			give_up(agent, call,
-			    pv_err_set(&call->err, PV_ERR_STATE, ECANCELED, "%s", reason));
+			give_up(
+			    call, pv_err_set(&call->err, PV_ERR_STATE, ECANCELED, "%s", reason));
 	}
 	pv_agent_flush(agent);
 }
 
-void pv_agent_call_upload(
-    struct pv_agent *agent, struct pv_agent_call *call, const void *data, size_t len)
+void pv_agent_call_upload(struct pv_agent_call *call, const void *data, size_t len)
 {
+	struct pv_agent *agent = call->agent;
 	const char *at = data;
 	while (len > 0) {
 		while (
@@ -156,9 +164,9 @@ void pv_agent_call_upload(
 		size_t piece = len < PV_PROTOCOL_CHUNK ? len : PV_PROTOCOL_CHUNK;
 		if (piece > call->window)
 			piece = (size_t)call->window;
-		if (follow_up(agent, call, PV_REQUEST_CHUNK,
-			(struct pv_span){.data = at, .len = piece}) < 0) {
-			give_up(agent, call, pv_err_nomem(&call->err, "data for the guest"));
+		if (follow_up(call, PV_REQUEST_CHUNK, (struct pv_span){.data = at, .len = piece}) <
+		    0) {
+			give_up(call, pv_err_nomem(&call->err, "data for the guest"));
 			return;
 		}
 		pv_agent_flush(agent);
@@ -169,32 +177,61 @@ void pv_agent_call_upload(
 	}
 	if (call->done)
 		return;
-	if (follow_up(agent, call, PV_REQUEST_FINISH, (struct pv_span){0}) < 0)
-		give_up(agent, call, pv_err_nomem(&call->err, "data for the guest"));
+	if (follow_up(call, PV_REQUEST_FINISH, (struct pv_span){0}) < 0)
+		give_up(call, pv_err_nomem(&call->err, "data for the guest"));
 	pv_agent_flush(agent);
 }
 
-/* True while the agent may still send frames for the call. */
-static bool is_listed(const struct pv_agent *agent, const struct pv_agent_call *call)
+/* The caller is done with it; the agent may not be. */
+static void release(struct pv_agent_call *call)
 {
-	const struct pv_agent_call *at = agent->first;
-	while (at && at != call)
-		at = at->next;
-	return at;
-}
-
-int pv_agent_call_end(struct pv_agent *agent, struct pv_agent_call *call, struct pv_err *err)
-{
-	while (!call->done)
-		pv_loop_wait(agent->loop, PV_CLOCK_NEVER);
-	int status = call->status;
-	if (status < 0)
-		*err = call->err;
-	if (is_listed(agent, call))
+	if (call->agent)
 		call->abandoned = true;
 	else
 		free(call);
+}
+
+int pv_agent_call_wait(struct pv_agent_call *call, struct pv_loop *loop, int64_t deadline_ns)
+{
+	while (!call->done) {
+		if (pv_loop_wait(loop, deadline_ns) < 0 && !call->done)
+			return -ETIMEDOUT;
+	}
+	return 0;
+}
+
+int pv_agent_call_end(struct pv_agent_call *call, struct pv_loop *loop, struct pv_err *err)
+{
+	pv_agent_call_wait(call, loop, PV_CLOCK_NEVER);
+	int status = call->status;
+	if (status < 0)
+		*err = call->err;
+	release(call);
 	return status;
+}
+
+void pv_agent_call_drop(struct pv_agent_call *call)
+{
+	if (!call)
+		return;
+	struct pv_agent *agent = call->agent;
+	if (!call->done)
+		give_up(call, -ECANCELED);
+	release(call);
+	if (agent)
+		pv_agent_flush(agent);
+}
+
+void pv_agent_call_grant(struct pv_agent_call *call, uint64_t bytes)
+{
+	struct pv_err ignored = PV_ERR_INIT;
+	struct pv_request request = {
+	    .id = call->id, .op = PV_REQUEST_GRANT, .grant = (int64_t)bytes};
+	if (!call->agent || call->done)
+		return;
+	if (pv_request_encode(&request, &call->agent->out, &ignored) < 0)
+		give_up(call, pv_err_nomem(&call->err, "credit for the guest"));
+	pv_agent_flush(call->agent);
 }
 
 /* --- frames from the agent --- */
@@ -210,10 +247,12 @@ static int take_data(struct pv_agent *agent, struct pv_agent_call *call,
 	if (call->done)
 		return 0;
 	struct pv_bytes *sink = call->sinks[reply->channel];
-	if (!sink)
+	if (!call->data && !sink)
 		return violation(err, call, "data that nobody asked for");
-	if (pv_bytes_append(sink, reply->data.data, reply->data.len) < 0) {
-		give_up(agent, call, pv_err_nomem(&call->err, "data from the guest"));
+	int status = call->data ? call->data(call->ctx, reply->channel, reply->data)
+				: pv_bytes_append(sink, reply->data.data, reply->data.len);
+	if (status < 0) {
+		give_up(call, pv_err_nomem(&call->err, "data from the guest"));
 		pv_agent_flush(agent);
 	}
 	return 0;

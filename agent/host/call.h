@@ -19,10 +19,12 @@
 struct pv_agent;
 struct pv_agent_link_ops;
 struct pv_loop;
+struct pv_principal;
 
 /* On the heap: a call that its caller gave up stays known until the agent's last frame for it.
  * Under the loop lock. */
 struct pv_agent_call {
+	struct pv_agent *agent; /* NULL: not in its list, no frame comes any more */
 	struct pv_agent_call *next;
 	uint64_t id;
 	enum pv_request_op op;
@@ -34,6 +36,9 @@ struct pv_agent_call {
 	uint64_t unacked; /* sent, and no credit for them yet */
 	/* Where data goes; data for a channel without one breaks the protocol. */
 	struct pv_bytes *sinks[PV_PROTOCOL_CHANNEL_COUNT];
+	/* Takes data of any channel instead of the sinks, when not NULL. Returns 0, or -ENOMEM
+	 * which gives the call up. */
+	int (*data)(void *ctx, enum pv_protocol_channel channel, struct pv_span data);
 	/* Takes the result apart; false when it is not a result of this operation. */
 	bool (*result)(void *ctx, const struct pv_reply *reply);
 	void *ctx;
@@ -47,6 +52,7 @@ struct pv_agent {
 	bool ready;
 	uint64_t hello; /* number of the hello under way, or 0 */
 	uint64_t last_id;
+	uint64_t boot; /* a random number for this life of the agent, pv_agent_boot */
 	struct pv_agent_call *first;
 	unsigned count;
 	struct pv_frame_reader reader;
@@ -68,19 +74,28 @@ void pv_agent_flush(struct pv_agent *agent);
 struct pv_agent_call *pv_agent_call_create(enum pv_request_op op);
 
 /*
- * Sends `request` (its number is set here) for `call`; `inline_len` bytes of bulk data are in it.
+ * Sends `request` (its number and its worker are set here) for `call`; `inline_len` bytes of bulk data are in it.
  * Returns 0, or -errno and the call is freed: no connection, too many calls, arguments too long.
  */
-int pv_agent_call_begin(struct pv_agent *agent, struct pv_agent_call *call,
+int pv_agent_call_begin(const struct pv_principal *by, struct pv_agent_call *call,
     struct pv_request *request, size_t inline_len, struct pv_err *err);
 
 /* Sends the rest of bulk data as credit comes in; stops early when the call ends. The call's own
  * error is reported by pv_agent_call_end. */
-void pv_agent_call_upload(
-    struct pv_agent *agent, struct pv_agent_call *call, const void *data, size_t len);
+void pv_agent_call_upload(struct pv_agent_call *call, const void *data, size_t len);
 
 /* Waits for the answer and frees the call. Returns its status. */
-int pv_agent_call_end(struct pv_agent *agent, struct pv_agent_call *call, struct pv_err *err);
+int pv_agent_call_end(struct pv_agent_call *call, struct pv_loop *loop, struct pv_err *err);
+
+/* Waits for the answer, at most until then; the call stays. Returns 0 or -ETIMEDOUT. */
+int pv_agent_call_wait(struct pv_agent_call *call, struct pv_loop *loop, int64_t deadline_ns);
+
+/* Frees a call whose answer nobody wants any more: sinks and ctx are not used after this. The agent
+ * is asked to end it. NULL is fine. */
+void pv_agent_call_drop(struct pv_agent_call *call);
+
+/* Lets the agent send `bytes` more of a stream. */
+void pv_agent_call_grant(struct pv_agent_call *call, uint64_t bytes);
 
 /* A frame from the agent. Returns 0, or -EBADMSG with the reason when it breaks the protocol. */
 int pv_agent_call_take(struct pv_agent *agent, const struct pv_reply *reply, struct pv_err *err);

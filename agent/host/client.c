@@ -19,8 +19,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "agent/host/call.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/loop.h"
 
@@ -121,14 +123,15 @@ bool pv_agent_attach(struct pv_agent *agent, const struct pv_agent_link_ops *ops
 	return agent->ops != NULL;
 }
 
-bool pv_agent_adopt(
-    struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx, uint64_t next_id)
+bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx,
+    uint64_t next_id, uint64_t boot)
 {
 	if (agent->ops || next_id == 0 || next_id > ID_MAX)
 		return false;
 	agent->ops = ops;
 	agent->ctx = ctx;
 	agent->last_id = next_id - 1;
+	agent->boot = boot;
 	agent->ready = true;
 	agent->refused = false;
 	pv_loop_wake(agent->loop);
@@ -181,6 +184,11 @@ uint64_t pv_agent_next_id(const struct pv_agent *agent)
 	return agent->last_id + 1;
 }
 
+uint64_t pv_agent_boot(const struct pv_agent *agent)
+{
+	return agent->boot;
+}
+
 bool pv_agent_is_quiescent(const struct pv_agent *agent)
 {
 	return agent->ready && pv_agent_in_flight(agent) == 0 && agent->sent == agent->out.len &&
@@ -215,6 +223,9 @@ static int take_hello(struct pv_agent *agent, const struct pv_reply *reply, stru
 		    PV_PROTOCOL_VERSION);
 		return refuse(agent, err);
 	}
+	/* From anywhere: a snapshot may bring one that another process drew. */
+	if (getrandom(&agent->boot, sizeof(agent->boot), 0) != sizeof(agent->boot))
+		agent->boot = (uint64_t)pv_clock_now();
 	agent->hello = 0;
 	agent->ready = true;
 	agent->refused = false;

@@ -40,10 +40,10 @@ void pv_agent_destroy(struct pv_agent *agent);
 bool pv_agent_attach(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx);
 /*
  * [locked] Takes over a connection that was restored together with its guest: both ends stand where a quiescent client left them, so there is no
- * hello, calls are possible at once, and their numbers go on from `next_id`, which pv_agent_next_id gave. Refused (false) while another link is
- * up, and for a number that no client would give.
+ * hello, calls are possible at once, and their numbers go on from `next_id`, which pv_agent_next_id gave; `boot` is what pv_agent_boot gave.
+ * Refused (false) while another link is up, and for numbers that no client would give.
  */
-bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx, uint64_t next_id);
+bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx, uint64_t next_id, uint64_t boot);
 /*
  * [locked] Gives the guest's kernel `len` bytes of entropy, ahead of every later call: a program that is
  * run next gets no random numbers that would have come without them. Nothing is waited for and there is
@@ -78,10 +78,25 @@ const char *pv_agent_refusal(const struct pv_agent *agent);
 unsigned pv_agent_in_flight(const struct pv_agent *agent);
 /* [locked] The number of the next request; at least 1. */
 uint64_t pv_agent_next_id(const struct pv_agent *agent);
+/*
+ * [locked] Which life of the agent this is: another number after each handshake, the same after a restore. What the agent gave a number (open
+ * files, processes, workers) is known to that life only. 0 before the first handshake.
+ */
+uint64_t pv_agent_boot(const struct pv_agent *agent);
 /* [locked] Ready, no request without final answer, and no part of a frame on its way: the connection is nothing but its next number. */
 bool pv_agent_is_quiescent(const struct pv_agent *agent);
 
 /* --- operations --- */
+
+/* Who does an operation in the guest: its agent, or one of the agent's worker processes. */
+struct pv_principal {
+	struct pv_agent *agent;
+	uint64_t worker; /* of the number that the agent gave it; 0: the agent itself */
+	/* The life of the agent that gave the numbers which an operation uses, pv_agent_boot: after
+	 * another handshake the operation is -ESTALE "the guest was rebooted since". 0: any. */
+	uint64_t boot;
+};
+#define PV_PRINCIPAL(the_agent) (&(const struct pv_principal){.agent = (the_agent)})
 
 /* An error that the guest's kernel reported is PV_ERR_GUEST with its errno; text "<op> `<path>`: No such file or directory". */
 
@@ -111,13 +126,13 @@ struct pv_agent_exec_result {
 };
 
 /* Runs a program and collects its output, of any size. A program that cannot be started is an error. The caller finishes the buffers. */
-int pv_agent_exec(struct pv_agent *agent, const struct pv_agent_exec *exec, struct pv_agent_exec_result *result, struct pv_err *err);
+int pv_agent_exec(const struct pv_principal *by, const struct pv_agent_exec *exec, struct pv_agent_exec_result *result, struct pv_err *err);
 
 /* Reads a whole file of any size, in chunks; works for /proc and /sys. Appends to `out`. */
-int pv_agent_read_file(struct pv_agent *agent, const char *path, struct pv_bytes *out, struct pv_err *err);
+int pv_agent_read_file(const struct pv_principal *by, const char *path, struct pv_bytes *out, struct pv_err *err);
 
 /* Creates (0644) or truncates and writes, of any size, in chunks; `mode` is used on creation. */
-int pv_agent_write_file(struct pv_agent *agent, const char *path, const void *data, size_t len, unsigned mode, struct pv_err *err);
+int pv_agent_write_file(const struct pv_principal *by, const char *path, const void *data, size_t len, unsigned mode, struct pv_err *err);
 
 enum pv_agent_entry_type {
 	PV_AGENT_FILE,
@@ -138,6 +153,6 @@ struct pv_agent_stat {
 	unsigned perm; /* at most 07777 */
 	enum pv_agent_entry_type type;
 };
-int pv_agent_stat(struct pv_agent *agent, const char *path, bool follow_symlinks, struct pv_agent_stat *out, struct pv_err *err);
+int pv_agent_stat(const struct pv_principal *by, const char *path, bool follow_symlinks, struct pv_agent_stat *out, struct pv_err *err);
 
 #endif

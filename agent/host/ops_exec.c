@@ -24,7 +24,7 @@ static bool take_result(void *ctx, const struct pv_reply *reply)
 	return true;
 }
 
-static int run(struct pv_agent *agent, const struct pv_agent_exec *exec,
+static int run(const struct pv_principal *by, const struct pv_agent_exec *exec,
     struct pv_agent_exec_result *result, struct pv_err *err)
 {
 	size_t first = exec->input_len < PV_PROTOCOL_CHUNK ? exec->input_len : PV_PROTOCOL_CHUNK;
@@ -40,10 +40,8 @@ static int run(struct pv_agent *agent, const struct pv_agent_exec *exec,
 	    .op = PV_REQUEST_EXEC,
 	    .exec =
 		{
-		       .argv = exec->argv,
-		       .argc = exec->argc,
-		       .env = exec->env,
-		       .env_count = exec->env_count,
+		       .argv = {exec->argv, exec->argc},
+		       .env = {exec->env, exec->env_count},
 		       .env_clear = exec->env_clear,
 		       .cwd = exec->cwd,
 		       .timeout_ns = exec->timeout_ns,
@@ -51,16 +49,16 @@ static int run(struct pv_agent *agent, const struct pv_agent_exec *exec,
 		       .more = more,
 		       },
 	};
-	int status = pv_agent_call_begin(agent, call, &request, first, err);
+	int status = pv_agent_call_begin(by, call, &request, first, err);
 	if (status < 0)
 		return status;
 	if (more)
 		pv_agent_call_upload(
-		    agent, call, (const char *)exec->input + first, exec->input_len - first);
-	return pv_agent_call_end(agent, call, err);
+		    call, (const char *)exec->input + first, exec->input_len - first);
+	return pv_agent_call_end(call, by->agent->loop, err);
 }
 
-int pv_agent_exec(struct pv_agent *agent, const struct pv_agent_exec *exec,
+int pv_agent_exec(const struct pv_principal *by, const struct pv_agent_exec *exec,
     struct pv_agent_exec_result *result, struct pv_err *err)
 {
 	*result = (struct pv_agent_exec_result){0};
@@ -69,9 +67,9 @@ int pv_agent_exec(struct pv_agent *agent, const struct pv_agent_exec *exec,
 		return pv_err_set(err, PV_ERR_INPUT, E2BIG,
 		    "exec: give 1 to %u arguments and up to as many variables",
 		    PV_PROTOCOL_STRINGS_MAX);
-	pv_loop_lock(agent->loop);
-	int status = run(agent, exec, result, err);
-	pv_loop_unlock(agent->loop);
+	pv_loop_lock(by->agent->loop);
+	int status = run(by, exec, result, err);
+	pv_loop_unlock(by->agent->loop);
 	if (status < 0) {
 		pv_bytes_finish(&result->out);
 		pv_bytes_finish(&result->err);

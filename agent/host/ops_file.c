@@ -35,7 +35,7 @@ struct transfer {
 	void *ctx;
 };
 
-static int run(struct pv_agent *agent, struct transfer *transfer, struct pv_err *err)
+static int run(const struct pv_principal *by, struct transfer *transfer, struct pv_err *err)
 {
 	struct pv_agent_call *call = pv_agent_call_create(transfer->request.op);
 	if (!call)
@@ -43,20 +43,20 @@ static int run(struct pv_agent *agent, struct transfer *transfer, struct pv_err 
 	call->sinks[PV_PROTOCOL_CHANNEL_FILE] = transfer->sink;
 	call->result = transfer->result;
 	call->ctx = transfer->ctx;
-	int status = pv_agent_call_begin(
-	    agent, call, &transfer->request, transfer->request.file.data.len, err);
+	int status =
+	    pv_agent_call_begin(by, call, &transfer->request, transfer->request.file.data.len, err);
 	if (status < 0)
 		return status;
 	if (transfer->request.file.more)
-		pv_agent_call_upload(agent, call, transfer->rest.data, transfer->rest.len);
-	return pv_agent_call_end(agent, call, err);
+		pv_agent_call_upload(call, transfer->rest.data, transfer->rest.len);
+	return pv_agent_call_end(call, by->agent->loop, err);
 }
 
-static int run_locked(struct pv_agent *agent, struct transfer *transfer, struct pv_err *err)
+static int run_locked(const struct pv_principal *by, struct transfer *transfer, struct pv_err *err)
 {
-	pv_loop_lock(agent->loop);
-	int status = run(agent, transfer, err);
-	pv_loop_unlock(agent->loop);
+	pv_loop_lock(by->agent->loop);
+	int status = run(by, transfer, err);
+	pv_loop_unlock(by->agent->loop);
 	if (status < 0)
 		pv_err_prefix(err, "%s `%.400s`", pv_request_name(transfer->request.op),
 		    transfer->request.file.path);
@@ -64,7 +64,7 @@ static int run_locked(struct pv_agent *agent, struct transfer *transfer, struct 
 }
 
 int pv_agent_read_file(
-    struct pv_agent *agent, const char *path, struct pv_bytes *out, struct pv_err *err)
+    const struct pv_principal *by, const char *path, struct pv_bytes *out, struct pv_err *err)
 {
 	uint64_t size = 0;
 	size_t before = out->len;
@@ -74,7 +74,7 @@ int pv_agent_read_file(
 	    .result = take_size,
 	    .ctx = &size,
 	};
-	int status = run_locked(agent, &transfer, err);
+	int status = run_locked(by, &transfer, err);
 	if (status == 0 && size != out->len - before)
 		status = pv_err_set(err, PV_ERR_GUEST, EPROTO,
 		    "read_file `%.400s`: %zu bytes came, the agent says %" PRIu64, path,
@@ -84,8 +84,8 @@ int pv_agent_read_file(
 	return status;
 }
 
-int pv_agent_write_file(struct pv_agent *agent, const char *path, const void *data, size_t len,
-    unsigned mode, struct pv_err *err)
+int pv_agent_write_file(const struct pv_principal *by, const char *path, const void *data,
+    size_t len, unsigned mode, struct pv_err *err)
 {
 	uint64_t size = 0;
 	size_t first = len < PV_PROTOCOL_CHUNK ? len : PV_PROTOCOL_CHUNK;
@@ -106,7 +106,7 @@ int pv_agent_write_file(struct pv_agent *agent, const char *path, const void *da
 	if (len > first)
 		transfer.rest =
 		    (struct pv_span){.data = (const char *)data + first, .len = len - first};
-	int status = run_locked(agent, &transfer, err);
+	int status = run_locked(by, &transfer, err);
 	if (status == 0 && size != len)
 		status = pv_err_set(err, PV_ERR_GUEST, EPROTO,
 		    "write_file `%.400s`: %zu bytes were sent, the agent wrote %" PRIu64, path, len,
@@ -114,7 +114,7 @@ int pv_agent_write_file(struct pv_agent *agent, const char *path, const void *da
 	return status;
 }
 
-int pv_agent_stat(struct pv_agent *agent, const char *path, bool follow_symlinks,
+int pv_agent_stat(const struct pv_principal *by, const char *path, bool follow_symlinks,
     struct pv_agent_stat *out, struct pv_err *err)
 {
 	struct pv_reply_stat info = {0};
@@ -127,7 +127,7 @@ int pv_agent_stat(struct pv_agent *agent, const char *path, bool follow_symlinks
 	    .result = take_stat,
 	    .ctx = &info,
 	};
-	int status = run_locked(agent, &transfer, err);
+	int status = run_locked(by, &transfer, err);
 	if (status < 0)
 		return status;
 	*out = (struct pv_agent_stat){

@@ -13,6 +13,13 @@
  * bytes of one call on the way; the agent's `credit` frames raise that as it digests them, so that
  * a program that does not read its input blocks nobody else and costs bounded memory.
  *
+ * Data towards the host of one answer comes as the stream of all calls takes it. A call that has no
+ * natural end, because it follows something, sends only what the host's `grant` requests allow, so
+ * that a stream which nobody reads stops its source and nobody else.
+ *
+ * A request may name a `worker`: one of the agent's worker processes is to do it. Numbers of calls
+ * are of one space whoever does them.
+ *
  * `reseed` and `set_wall` have numbers of their own and no answer: they are sent ahead of the first
  * call to a guest that goes on from a snapshot, and the agent digests each before it looks at the
  * next frame.
@@ -20,7 +27,9 @@
 #ifndef PV_AGENT_PROTO_PROTOCOL_H
 #define PV_AGENT_PROTO_PROTOCOL_H
 
-#define PV_PROTOCOL_VERSION 2
+#include <stdint.h>
+
+#define PV_PROTOCOL_VERSION 3
 #define PV_PROTOCOL_PORT    1234
 
 /* Longest frame that either end accepts. */
@@ -36,11 +45,17 @@
 #define PV_PROTOCOL_CALLS_MAX	4096u
 #define PV_PROTOCOL_STRINGS_MAX (1u << 18)
 
+/* Bytes of all buffers of one system call, or of one access to memory. */
+#define PV_PROTOCOL_MEMORY_MAX (INT64_C(1) << 30)
+/* Numbers of one system call in a row of them: which, and six arguments. */
+#define PV_PROTOCOL_SYSCALL_WORDS 7
+
 /* Where data of a `data` frame belongs. */
 enum pv_protocol_channel {
 	PV_PROTOCOL_CHANNEL_FILE,
 	PV_PROTOCOL_CHANNEL_STDOUT,
 	PV_PROTOCOL_CHANNEL_STDERR,
+	PV_PROTOCOL_CHANNEL_MEMORY, /* of the process that issues system calls */
 	PV_PROTOCOL_CHANNEL_COUNT,
 };
 

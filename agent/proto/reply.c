@@ -169,6 +169,11 @@ bool pv_reply_get_exit(const struct pv_reply *reply, enum pv_reply_exit *exit, i
 	return true;
 }
 
+bool pv_reply_get_number(const struct pv_reply *reply, const char *key, int64_t *value)
+{
+	return pv_val_int(pv_val_get(reply->map, key), value);
+}
+
 bool pv_reply_get_size(const struct pv_reply *reply, uint64_t *size)
 {
 	return pv_val_uint(pv_val_get(reply->map, "size"), size);
@@ -308,5 +313,16 @@ int pv_reply_put_stat(struct pv_bytes *out, uint64_t id, const struct pv_reply_s
 	pv_pack_uint(&answer.pack, stat->perm);
 	pv_pack_str(&answer.pack, "entry");
 	pv_pack_str(&answer.pack, pv_reply_entry_name(stat->entry));
+	return end(&answer);
+}
+
+int pv_reply_put_numbers(
+    struct pv_bytes *out, uint64_t id, const struct pv_reply_number *numbers, size_t count)
+{
+	struct answer answer = begin(out, id, PV_REPLY_RESULT, (uint32_t)count);
+	for (size_t i = 0; i < count; i++) {
+		pv_pack_str(&answer.pack, numbers[i].key);
+		pv_pack_int(&answer.pack, numbers[i].value);
+	}
 	return end(&answer);
 }

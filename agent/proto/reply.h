@@ -90,7 +90,15 @@ struct pv_reply_stat {
 	enum pv_reply_entry entry;
 };
 
+/* A field of a result that is a whole number. */
+struct pv_reply_number {
+	const char *key;
+	int64_t value;
+};
+#define PV_REPLY_NUMBERS_MAX 8
+
 /* The fields of a result. Return false when they are missing or wrong. */
+bool pv_reply_get_number(const struct pv_reply *reply, const char *key, int64_t *value);
 bool pv_reply_get_hello(const struct pv_reply *reply, struct pv_reply_hello *out);
 bool pv_reply_get_exit(const struct pv_reply *reply, enum pv_reply_exit *exit, int *code);
 bool pv_reply_get_size(const struct pv_reply *reply, uint64_t *size);
@@ -108,5 +116,7 @@ int pv_reply_put_hello(struct pv_bytes *out, uint64_t id, const char *kernel,
 int pv_reply_put_exit(struct pv_bytes *out, uint64_t id, enum pv_reply_exit exit, int code);
 int pv_reply_put_size(struct pv_bytes *out, uint64_t id, uint64_t size);
 int pv_reply_put_stat(struct pv_bytes *out, uint64_t id, const struct pv_reply_stat *stat);
+int pv_reply_put_numbers(
+    struct pv_bytes *out, uint64_t id, const struct pv_reply_number *numbers, size_t count);
 
 #endif

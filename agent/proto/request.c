@@ -1,8 +1,9 @@
 /*
- * Requests as msgpack maps. The encoder writes what it is given; the decoder trusts nothing: it
- * checks every type and count against the limits of proto/protocol.h, then copies all strings into
- * one block, because the wire has no closing NULs and system calls want them. Pure functions; any
- * thread.
+ * Requests as msgpack maps. What an operation is made of stands in one table: for each field its
+ * key, its type, its place in struct pv_request and its bounds. Encoder and decoder walk that
+ * table. The encoder writes what it is given; the decoder trusts nothing: it checks every type and
+ * count, then copies all lists and strings into one block, because the wire has no closing NULs and
+ * system calls want them. Pure functions; any thread.
  */
 #include "agent/proto/request.h"
 
@@ -16,113 +17,146 @@
 #include "base/frame.h"
 #include "base/pack.h"
 
-static const char *const op_names[PV_REQUEST_OP_COUNT] = {
-    [PV_REQUEST_HELLO] = "hello",
-    [PV_REQUEST_EXEC] = "exec",
-    [PV_REQUEST_READ_FILE] = "read_file",
-    [PV_REQUEST_WRITE_FILE] = "write_file",
-    [PV_REQUEST_STAT] = "stat",
-    [PV_REQUEST_RESEED] = "reseed",
-    [PV_REQUEST_SET_WALL] = "set_wall",
-    [PV_REQUEST_CHUNK] = "chunk",
-    [PV_REQUEST_FINISH] = "finish",
-    [PV_REQUEST_CANCEL] = "cancel",
+enum type {
+	UINT,  /* uint64_t */
+	INT,   /* int64_t from `min` to `max` */
+	TIME,  /* int64_t from 0, PV_CLOCK_NEVER goes as nil */
+	BOOL,  /* bool */
+	TEXT,  /* const char *, without NUL */
+	MAYBE, /* the same, NULL goes as nil */
+	TEXTS, /* struct pv_request_strings, at least `min` of them */
+	NUMBERS /* struct pv_request_numbers, at most `max` of them */,
+	DATA,	/* struct pv_span of at most `max` bytes */
+	IGNORED /* written from a const char *, not read: for people */
 };
+
+struct field {
+	const char *key;
+	enum type type;
+	size_t offset; /* in struct pv_request */
+	int64_t min;
+	int64_t max;
+};
+
+#define AT(member) offsetof(struct pv_request, member)
+#define UPLOAD(of)                                             \
+	{"data", DATA, AT(of.data), 0, PV_PROTOCOL_CHUNK_MAX}, \
+	{                                                      \
+		"more", BOOL, AT(of.more), 0, 0                \
+	}
+#define MODE_MAX 07777
+
+#define FIELDS_MAX 10
+
+struct op {
+	const char *name;
+	struct field fields[FIELDS_MAX]; /* ends with the first that has no key */
+};
+
+/* clang-format off */
+static const struct op ops[PV_REQUEST_OP_COUNT] = {
+    [PV_REQUEST_HELLO] = {"hello",
+	{{"version", UINT, AT(hello.version), 0, 0}, {"host", IGNORED, AT(hello.host), 0, 0}}},
+    [PV_REQUEST_EXEC] = {"exec",
+	{{"argv", TEXTS, AT(exec.argv), 1, 0}, {"env", TEXTS, AT(exec.env), 0, 0},
+	    {"env_clear", BOOL, AT(exec.env_clear), 0, 0}, {"cwd", MAYBE, AT(exec.cwd), 0, 0},
+	    {"timeout_ns", TIME, AT(exec.timeout_ns), 0, 0}, UPLOAD(exec)}},
+    [PV_REQUEST_READ_FILE] = {"read_file", {{"path", TEXT, AT(file.path), 0, 0}}},
+    [PV_REQUEST_WRITE_FILE] = {"write_file",
+	{{"path", TEXT, AT(file.path), 0, 0}, {"mode", INT, AT(file.mode), 0, MODE_MAX},
+	    UPLOAD(file)}},
+    [PV_REQUEST_STAT] = {"stat",
+	{{"path", TEXT, AT(file.path), 0, 0}, {"follow", BOOL, AT(file.follow), 0, 0}}},
+    [PV_REQUEST_LIST] = {"list", {{"path", TEXT, AT(file.path), 0, 0}}},
+    [PV_REQUEST_MKDIR] = {"mkdir",
+	{{"path", TEXT, AT(file.path), 0, 0}, {"mode", INT, AT(file.mode), 0, MODE_MAX},
+	    {"parents", BOOL, AT(file.parents), 0, 0}}},
+    [PV_REQUEST_UNLINK] = {"unlink", {{"path", TEXT, AT(file.path), 0, 0}}},
+    [PV_REQUEST_RENAME] = {"rename",
+	{{"path", TEXT, AT(file.path), 0, 0}, {"to", TEXT, AT(file.to), 0, 0}}},
+    [PV_REQUEST_SYSCALL] = {"syscall",
+	{{"nr", INT, AT(syscall.nr), INT64_MIN, INT64_MAX},
+	    {"args", NUMBERS, AT(syscall.args), 0, 6},
+	    {"lens", NUMBERS, AT(syscall.lens), 0, PV_PROTOCOL_STRINGS_MAX},
+	    {"ptrs", NUMBERS, AT(syscall.ptrs), 0, 6},
+	    {"nested", NUMBERS, AT(syscall.nested), 0, PV_PROTOCOL_STRINGS_MAX},
+	    {"aside", BOOL, AT(syscall.aside), 0, 0}, UPLOAD(syscall)}},
+    [PV_REQUEST_SYSCALLS] = {"syscalls",
+	{{"words", NUMBERS, AT(syscalls), 0, PV_PROTOCOL_STRINGS_MAX}}},
+    [PV_REQUEST_READ_MEM] = {"read_mem",
+	{{"addr", INT, AT(memory_at.addr), INT64_MIN, INT64_MAX},
+	    {"len", INT, AT(memory_at.len), 0, PV_PROTOCOL_MEMORY_MAX}}},
+    [PV_REQUEST_WRITE_MEM] = {"write_mem",
+	{{"addr", INT, AT(memory_at.addr), INT64_MIN, INT64_MAX},
+	    {"len", INT, AT(memory_at.len), 0, PV_PROTOCOL_MEMORY_MAX}, UPLOAD(memory_at)}},
+    [PV_REQUEST_RESEED] = {"reseed", {{"data", DATA, AT(entropy), 0, PV_PROTOCOL_ENTROPY_MAX}}},
+    [PV_REQUEST_SET_WALL] = {"set_wall", {{"wall_ns", INT, AT(wall_ns), 0, INT64_MAX}}},
+    [PV_REQUEST_CHUNK] = {"chunk", {{"data", DATA, AT(chunk), 0, PV_PROTOCOL_CHUNK_MAX}}},
+    [PV_REQUEST_FINISH] = {"finish", {{0}}},
+    [PV_REQUEST_CANCEL] = {"cancel", {{0}}},
+    [PV_REQUEST_GRANT] = {"grant", {{"bytes", INT, AT(grant), 1, INT64_MAX}}},
+};
+/* clang-format on */
 
 const char *pv_request_name(enum pv_request_op op)
 {
-	return op < PV_REQUEST_OP_COUNT ? op_names[op] : "unknown";
+	return op < PV_REQUEST_OP_COUNT ? ops[op].name : "unknown";
+}
+
+static const struct field *field_at(enum pv_request_op op, unsigned index)
+{
+	return index < FIELDS_MAX && ops[op].fields[index].key ? &ops[op].fields[index] : NULL;
+}
+
+static uint32_t field_count(enum pv_request_op op)
+{
+	uint32_t count = 0;
+	while (field_at(op, count))
+		count++;
+	return count;
 }
 
 /* --- encoding --- */
 
-static void put_strings(
-    struct pv_pack *pack, const char *key, const char *const *strings, size_t count)
+static void put_strings(struct pv_pack *pack, const struct pv_request_strings *strings)
 {
-	pv_pack_str(pack, key);
-	pv_pack_array(pack, (uint32_t)count);
-	for (size_t i = 0; i < count; i++)
-		pv_pack_str(pack, strings[i]);
+	pv_pack_array(pack, (uint32_t)strings->count);
+	for (size_t i = 0; i < strings->count; i++)
+		pv_pack_str(pack, strings->at[i]);
 }
 
-static void put_upload(struct pv_pack *pack, struct pv_span data, bool more)
+static void put_numbers(struct pv_pack *pack, const struct pv_request_numbers *numbers)
 {
-	pv_pack_str(pack, "data");
-	pv_pack_bin(pack, data.data, data.len);
-	pv_pack_str(pack, "more");
-	pv_pack_bool(pack, more);
+	pv_pack_array(pack, (uint32_t)numbers->count);
+	for (size_t i = 0; i < numbers->count; i++)
+		pv_pack_int(pack, numbers->at[i]);
 }
 
-static void put_exec(struct pv_pack *pack, const struct pv_request_exec *exec)
+static void put_time(struct pv_pack *pack, int64_t ns)
 {
-	put_strings(pack, "argv", exec->argv, exec->argc);
-	put_strings(pack, "env", exec->env, exec->env_count);
-	pv_pack_str(pack, "env_clear");
-	pv_pack_bool(pack, exec->env_clear);
-	pv_pack_str(pack, "cwd");
-	pv_pack_str(pack, exec->cwd);
-	pv_pack_str(pack, "timeout_ns");
-	if (exec->timeout_ns == PV_CLOCK_NEVER)
+	if (ns == PV_CLOCK_NEVER)
 		pv_pack_nil(pack);
 	else
-		pv_pack_int(pack, exec->timeout_ns);
-	put_upload(pack, exec->data, exec->more);
+		pv_pack_int(pack, ns);
 }
 
-/* Writes the pairs behind `id` and `op`. */
-static void put_arguments(struct pv_pack *pack, const struct pv_request *request)
+static void put_field(
+    struct pv_pack *pack, const struct field *field, const struct pv_request *request)
 {
-	switch (request->op) {
-	case PV_REQUEST_HELLO:
-		pv_pack_str(pack, "version");
-		pv_pack_uint(pack, request->hello.version);
-		pv_pack_str(pack, "host");
-		pv_pack_str(pack, request->hello.host);
-		break;
-	case PV_REQUEST_EXEC: put_exec(pack, &request->exec); break;
-	case PV_REQUEST_WRITE_FILE:
-		pv_pack_str(pack, "mode");
-		pv_pack_uint(pack, request->file.mode);
-		put_upload(pack, request->file.data, request->file.more);
-		/* fall through */
-	case PV_REQUEST_READ_FILE:
-		pv_pack_str(pack, "path");
-		pv_pack_str(pack, request->file.path);
-		break;
-	case PV_REQUEST_STAT:
-		pv_pack_str(pack, "path");
-		pv_pack_str(pack, request->file.path);
-		pv_pack_str(pack, "follow");
-		pv_pack_bool(pack, request->file.follow);
-		break;
-	case PV_REQUEST_RESEED:
-		pv_pack_str(pack, "data");
-		pv_pack_bin(pack, request->entropy.data, request->entropy.len);
-		break;
-	case PV_REQUEST_SET_WALL:
-		pv_pack_str(pack, "wall_ns");
-		pv_pack_int(pack, request->wall_ns);
-		break;
-	case PV_REQUEST_CHUNK:
-		pv_pack_str(pack, "data");
-		pv_pack_bin(pack, request->chunk.data, request->chunk.len);
-		break;
-	default: break;
-	}
-}
-
-static uint32_t argument_count(enum pv_request_op op)
-{
-	switch (op) {
-	case PV_REQUEST_HELLO: return 2;
-	case PV_REQUEST_EXEC: return 7;
-	case PV_REQUEST_READ_FILE: return 1;
-	case PV_REQUEST_WRITE_FILE: return 4;
-	case PV_REQUEST_STAT: return 2;
-	case PV_REQUEST_RESEED: return 1;
-	case PV_REQUEST_SET_WALL: return 1;
-	case PV_REQUEST_CHUNK: return 1;
-	default: return 0;
+	const void *at = (const char *)request + field->offset;
+	const struct pv_span *span = at;
+	pv_pack_str(pack, field->key);
+	switch (field->type) {
+	case UINT: pv_pack_uint(pack, *(const uint64_t *)at); break;
+	case INT: pv_pack_int(pack, *(const int64_t *)at); break;
+	case TIME: put_time(pack, *(const int64_t *)at); break;
+	case BOOL: pv_pack_bool(pack, *(const bool *)at); break;
+	case TEXT:
+	case MAYBE:
+	case IGNORED: pv_pack_str(pack, *(const char *const *)at); break;
+	case TEXTS: put_strings(pack, at); break;
+	case NUMBERS: put_numbers(pack, at); break;
+	case DATA: pv_pack_bin(pack, span->data, span->len); break;
 	}
 }
 
@@ -133,12 +167,17 @@ int pv_request_encode(const struct pv_request *request, struct pv_bytes *out, st
 	if (start < 0)
 		return pv_err_nomem(err, "a request to the guest's agent");
 	struct pv_pack pack = {.out = out};
-	pv_pack_map(&pack, 2 + argument_count(request->op));
+	pv_pack_map(&pack, 2 + (request->worker != 0) + field_count(request->op));
 	pv_pack_str(&pack, "id");
 	pv_pack_uint(&pack, request->id);
 	pv_pack_str(&pack, "op");
 	pv_pack_str(&pack, pv_request_name(request->op));
-	put_arguments(&pack, request);
+	if (request->worker != 0) {
+		pv_pack_str(&pack, "worker");
+		pv_pack_uint(&pack, request->worker);
+	}
+	for (unsigned i = 0; field_at(request->op, i); i++)
+		put_field(&pack, field_at(request->op, i), request);
 	if (pack.status < 0) {
 		out->len = before;
 		return pv_err_nomem(err, "a request to the guest's agent");
@@ -154,163 +193,172 @@ int pv_request_encode(const struct pv_request *request, struct pv_bytes *out, st
 
 /* --- decoding --- */
 
-/* The block of strings under construction: pass one measures, pass two copies. */
+/*
+ * The block under construction. Pass one measures, pass two copies. Lists come first, because they
+ * want alignment; all their elements have eight bytes.
+ */
 struct arena {
-	char *at; /* NULL while measuring */
-	size_t size;
-	bool broken; /* a value has the wrong type, or a NUL inside */
+	char *lists; /* NULL while measuring */
+	char *texts;
+	size_t list_size;
+	size_t text_size;
 };
 
-static const char *take_string(struct arena *arena, const struct pv_val *val)
+_Static_assert(sizeof(char *) <= sizeof(int64_t), "an element of a list has eight bytes");
+
+/* Returns the place of `count` elements, NULL while measuring. */
+static void *take_list(struct arena *arena, size_t count)
+{
+	char *at = arena->lists;
+	arena->list_size += count * sizeof(int64_t);
+	if (at)
+		arena->lists += count * sizeof(int64_t);
+	return at;
+}
+
+/* Returns false when it is no text. */
+static bool take_text(struct arena *arena, const struct pv_val *val, const char **out)
 {
 	const void *text;
 	size_t len;
-	if (!pv_val_bytes(val, &text, &len) || memchr(text, '\0', len)) {
-		arena->broken = true;
-		return NULL;
-	}
-	arena->size += len + 1;
-	if (!arena->at)
-		return NULL;
-	char *copy = arena->at;
-	memcpy(copy, text, len);
-	copy[len] = '\0';
-	arena->at += len + 1;
-	return copy;
+	if (!pv_val_bytes(val, &text, &len) || memchr(text, '\0', len))
+		return false;
+	arena->text_size += len + 1;
+	*out = NULL;
+	if (!arena->texts)
+		return true;
+	memcpy(arena->texts, text, len);
+	arena->texts[len] = '\0';
+	*out = arena->texts;
+	arena->texts += len + 1;
+	return true;
 }
 
-/* The list's pointers come first in the block, so `slots` is aligned. */
-static void take_strings(struct arena *arena, const struct pv_val *list, const char **slots)
+static bool is_list(const struct pv_val *val, int64_t min)
 {
-	for (uint32_t i = 0; i < pv_val_count(list) && !arena->broken; i++) {
-		const char *copy = take_string(arena, pv_val_at(list, i));
+	return pv_val_type(val) == PV_VAL_ARRAY && pv_val_count(val) >= min &&
+	       pv_val_count(val) <= PV_PROTOCOL_STRINGS_MAX;
+}
+
+static bool take_texts(
+    struct arena *arena, const struct pv_val *val, int64_t min, struct pv_request_strings *out)
+{
+	if (!is_list(val, min))
+		return false;
+	const uint32_t count = pv_val_count(val);
+	const char **slots = take_list(arena, count + 1);
+	for (uint32_t i = 0; i < count; i++) {
+		const char *text;
+		if (!take_text(arena, pv_val_at(val, i), &text))
+			return false;
 		if (slots)
-			slots[i] = copy;
+			slots[i] = text;
 	}
+	if (slots)
+		slots[count] = NULL;
+	*out = (struct pv_request_strings){.at = slots, .count = count};
+	return true;
 }
 
-static bool is_list(const struct pv_val *val)
+static bool take_numbers(
+    struct arena *arena, const struct pv_val *val, int64_t max, struct pv_request_numbers *out)
 {
-	return pv_val_type(val) == PV_VAL_ARRAY && pv_val_count(val) <= PV_PROTOCOL_STRINGS_MAX;
+	if (!is_list(val, 0) || pv_val_count(val) > max)
+		return false;
+	const uint32_t count = pv_val_count(val);
+	int64_t *slots = take_list(arena, count);
+	for (uint32_t i = 0; i < count; i++) {
+		int64_t number;
+		if (!pv_val_int(pv_val_at(val, i), &number))
+			return false;
+		if (slots)
+			slots[i] = number;
+	}
+	*out = (struct pv_request_numbers){.at = slots, .count = count};
+	return true;
 }
 
-static bool get_data(const struct pv_val *map, size_t limit, struct pv_span *out)
+static bool is_nil(const struct pv_val *val)
 {
-	const struct pv_val *data = pv_val_get(map, "data");
-	return pv_val_bytes(data, &out->data, &out->len) && out->len <= limit;
+	return !val || pv_val_type(val) == PV_VAL_NIL;
 }
 
-static int wrong(struct pv_err *err, const struct pv_request *request, const char *what)
+static bool take_int(const struct pv_val *val, int64_t min, int64_t max, int64_t *out)
 {
-	return pv_err_set(err, PV_ERR_INPUT, EINVAL, "%s: %s", pv_request_name(request->op), what);
+	return pv_val_int(val, out) && *out >= min && *out <= max;
 }
 
-static int copy_exec_strings(
-    struct pv_request *request, const struct pv_val *map, struct pv_err *err)
+static bool take_time(const struct pv_val *val, int64_t *out)
 {
-	struct pv_request_exec *exec = &request->exec;
-	const struct pv_val *argv = pv_val_get(map, "argv"), *env = pv_val_get(map, "env");
-	const struct pv_val *cwd = pv_val_get(map, "cwd");
-	bool has_cwd = cwd && pv_val_type(cwd) != PV_VAL_NIL;
-	if (!is_list(argv) || pv_val_count(argv) == 0 || !is_list(env))
-		return wrong(err, request, "`argv` and `env` must be lists of strings");
-	struct arena arena = {0};
-	take_strings(&arena, argv, NULL);
-	take_strings(&arena, env, NULL);
-	if (has_cwd)
-		take_string(&arena, cwd);
-	if (arena.broken)
-		return wrong(err, request, "`argv`, `env` and `cwd` must hold strings without NUL");
-	exec->argc = pv_val_count(argv);
-	exec->env_count = pv_val_count(env);
-	size_t pointers = (exec->argc + exec->env_count + 2) * sizeof(char *);
-	const char **slots = malloc(pointers + arena.size);
-	if (!slots)
-		return pv_err_nomem(err, "the arguments of a program");
-	request->memory = slots;
-	exec->argv = slots;
-	exec->env = slots + exec->argc + 1;
-	arena.at = (char *)slots + pointers;
-	take_strings(&arena, argv, slots);
-	slots[exec->argc] = NULL;
-	take_strings(&arena, env, slots + exec->argc + 1);
-	slots[exec->argc + 1 + exec->env_count] = NULL;
-	exec->cwd = has_cwd ? take_string(&arena, cwd) : NULL;
-	return 0;
+	*out = PV_CLOCK_NEVER;
+	return is_nil(val) || take_int(val, 0, INT64_MAX, out);
 }
 
-static int get_exec(struct pv_request *request, const struct pv_val *map, struct pv_err *err)
+/* Returns false when the value is not what the field wants. */
+static bool take_field(struct arena *arena, const struct field *field, const struct pv_val *val,
+    struct pv_request *request)
 {
-	struct pv_request_exec *exec = &request->exec;
-	int status = copy_exec_strings(request, map, err);
-	if (status < 0)
-		return status;
-	const struct pv_val *timeout = pv_val_get(map, "timeout_ns");
-	exec->timeout_ns = PV_CLOCK_NEVER;
-	if (timeout && pv_val_type(timeout) != PV_VAL_NIL &&
-	    (!pv_val_int(timeout, &exec->timeout_ns) || exec->timeout_ns < 0))
-		return wrong(err, request, "`timeout_ns` must be a number from 0");
-	if (!pv_val_bool(pv_val_get(map, "env_clear"), &exec->env_clear) ||
-	    !pv_val_bool(pv_val_get(map, "more"), &exec->more))
-		return wrong(err, request, "`env_clear` and `more` must be booleans");
-	if (!get_data(map, PV_PROTOCOL_CHUNK_MAX, &exec->data))
-		return wrong(err, request, "`data` must be bytes, and not too many");
-	return 0;
+	void *at = (char *)request + field->offset;
+	struct pv_span *span = at;
+	switch (field->type) {
+	case UINT: return pv_val_uint(val, at);
+	case INT: return take_int(val, field->min, field->max, at);
+	case TIME: return take_time(val, at);
+	case BOOL: return pv_val_bool(val, at);
+	case TEXT: return take_text(arena, val, at);
+	case MAYBE: return is_nil(val) || take_text(arena, val, at);
+	case TEXTS: return take_texts(arena, val, field->min, at);
+	case NUMBERS: return take_numbers(arena, val, field->max, at);
+	case DATA:
+		return pv_val_bytes(val, &span->data, &span->len) &&
+		       span->len <= (uint64_t)field->max;
+	case IGNORED: return true;
+	}
+	return false;
 }
 
-static int get_file(struct pv_request *request, const struct pv_val *map, struct pv_err *err)
+static const char *wanted(enum type type)
 {
-	struct pv_request_file *file = &request->file;
-	struct arena arena = {0};
-	const struct pv_val *path = pv_val_get(map, "path");
-	take_string(&arena, path);
-	if (arena.broken)
-		return wrong(err, request, "`path` must be a string without NUL");
-	request->memory = arena.at = malloc(arena.size);
-	if (!request->memory)
-		return pv_err_nomem(err, "a path");
-	file->path = take_string(&arena, path);
-	if (request->op == PV_REQUEST_STAT &&
-	    !pv_val_bool(pv_val_get(map, "follow"), &file->follow))
-		return wrong(err, request, "`follow` must be a boolean");
-	if (request->op != PV_REQUEST_WRITE_FILE)
-		return 0;
-	uint64_t mode;
-	if (!pv_val_uint(pv_val_get(map, "mode"), &mode) || mode > 07777)
-		return wrong(err, request, "`mode` must be permission bits");
-	file->mode = (uint32_t)mode;
-	if (!get_data(map, PV_PROTOCOL_CHUNK_MAX, &file->data) ||
-	    !pv_val_bool(pv_val_get(map, "more"), &file->more))
-		return wrong(err, request, "`data` must be bytes, not too many, `more` a boolean");
+	switch (type) {
+	case UINT: return "a number from 0";
+	case INT: return "a number within its bounds";
+	case TIME: return "a number from 0, or nothing";
+	case BOOL: return "a boolean";
+	case TEXT: return "a string without NUL";
+	case MAYBE: return "a string without NUL, or nothing";
+	case TEXTS: return "a list of strings without NUL, with enough of them and not too many";
+	case NUMBERS: return "a list of numbers, and not too many";
+	case DATA: return "bytes, and not too many";
+	case IGNORED: break;
+	}
+	return "there";
+}
+
+static int take_fields(
+    struct arena *arena, const struct pv_val *map, struct pv_request *request, struct pv_err *err)
+{
+	for (unsigned i = 0; field_at(request->op, i); i++) {
+		const struct field *field = field_at(request->op, i);
+		if (!take_field(arena, field, pv_val_get(map, field->key), request))
+			return pv_err_set(err, PV_ERR_INPUT, EINVAL, "%s: `%s` must be %s",
+			    pv_request_name(request->op), field->key, wanted(field->type));
+	}
 	return 0;
 }
 
 static int get_arguments(struct pv_request *request, const struct pv_val *map, struct pv_err *err)
 {
-	switch (request->op) {
-	case PV_REQUEST_HELLO:
-		if (!pv_val_uint(pv_val_get(map, "version"), &request->hello.version))
-			return wrong(err, request, "`version` must be a number");
-		return 0;
-	case PV_REQUEST_EXEC: return get_exec(request, map, err);
-	case PV_REQUEST_READ_FILE:
-	case PV_REQUEST_WRITE_FILE:
-	case PV_REQUEST_STAT: return get_file(request, map, err);
-	case PV_REQUEST_RESEED:
-		if (!get_data(map, PV_PROTOCOL_ENTROPY_MAX, &request->entropy))
-			return wrong(err, request, "`data` must be bytes, and not too many");
-		return 0;
-	case PV_REQUEST_SET_WALL:
-		if (!pv_val_int(pv_val_get(map, "wall_ns"), &request->wall_ns) ||
-		    request->wall_ns < 0)
-			return wrong(err, request, "`wall_ns` must be a number from 0");
-		return 0;
-	case PV_REQUEST_CHUNK:
-		if (!get_data(map, PV_PROTOCOL_CHUNK_MAX, &request->chunk))
-			return wrong(err, request, "`data` must be bytes, and not too many");
-		return 0;
-	default: return 0;
-	}
+	struct arena arena = {0};
+	int status = take_fields(&arena, map, request, err);
+	size_t size = arena.list_size + arena.text_size;
+	if (status < 0 || size == 0)
+		return status;
+	request->memory = malloc(size);
+	if (!request->memory)
+		return pv_err_nomem(err, "the arguments of a request");
+	arena.lists = request->memory;
+	arena.texts = arena.lists + arena.list_size;
+	return take_fields(&arena, map, request, err);
 }
 
 static bool find_op(const struct pv_val *val, enum pv_request_op *out)
@@ -320,7 +368,7 @@ static bool find_op(const struct pv_val *val, enum pv_request_op *out)
 	if (!pv_val_str(val, &text, &len))
 		return false;
 	for (unsigned op = 0; op < PV_REQUEST_OP_COUNT; op++) {
-		if (strlen(op_names[op]) == len && memcmp(op_names[op], text, len) == 0) {
+		if (strlen(ops[op].name) == len && memcmp(ops[op].name, text, len) == 0) {
 			*out = op;
 			return true;
 		}
@@ -337,6 +385,9 @@ int pv_request_decode(struct pv_request *request, const void *data, size_t len, 
 	const struct pv_val *map = pv_doc_root(request->doc);
 	if (!pv_val_uint(pv_val_get(map, "id"), &request->id) || request->id == 0)
 		return pv_err_set(err, PV_ERR_INPUT, EBADMSG, "request without a call number");
+	const struct pv_val *worker = pv_val_get(map, "worker");
+	if (!is_nil(worker) && !pv_val_uint(worker, &request->worker))
+		return pv_err_set(err, PV_ERR_INPUT, EBADMSG, "request for no worker");
 	if (!find_op(pv_val_get(map, "op"), &request->op))
 		return pv_err_set(
 		    err, PV_ERR_INPUT, ENOSYS, "this agent does not know the operation");

@@ -19,13 +19,21 @@ enum pv_request_op {
 	PV_REQUEST_READ_FILE,
 	PV_REQUEST_WRITE_FILE,
 	PV_REQUEST_STAT,
+	PV_REQUEST_LIST,
+	PV_REQUEST_MKDIR,
+	PV_REQUEST_UNLINK,
+	PV_REQUEST_RENAME,
+	PV_REQUEST_SYSCALL,
+	PV_REQUEST_SYSCALLS,
+	PV_REQUEST_READ_MEM,
+	PV_REQUEST_WRITE_MEM,
 	PV_REQUEST_RESEED,   /* has no answer */
 	PV_REQUEST_SET_WALL, /* has no answer */
-	/* These three belong to the call whose number they carry, and have no answer of their own.
-	 */
+	/* These belong to the call whose number they carry, and have no answer of their own. */
 	PV_REQUEST_CHUNK,
 	PV_REQUEST_FINISH,
 	PV_REQUEST_CANCEL, /* the host no longer wants the answer: end the call soon */
+	PV_REQUEST_GRANT,  /* the agent may send so many bytes more of a stream */
 	PV_REQUEST_OP_COUNT,
 };
 
@@ -34,11 +42,20 @@ struct pv_request_hello {
 	const char *host; /* for people: "provium 0.1.0" */
 };
 
+/* Lists are of `count` elements; lists of strings end with a NULL after decoding, too. */
+struct pv_request_strings {
+	const char *const *at;
+	size_t count;
+};
+
+struct pv_request_numbers {
+	const int64_t *at;
+	size_t count;
+};
+
 struct pv_request_exec {
-	const char *const *argv; /* NULL-terminated after decoding, at least one */
-	size_t argc;
-	const char *const *env; /* "K=V"; NULL-terminated after decoding */
-	size_t env_count;
+	struct pv_request_strings argv; /* at least one */
+	struct pv_request_strings env;	/* "K=V" */
 	bool env_clear;
 	const char *cwd;     /* or NULL */
 	int64_t timeout_ns;  /* PV_CLOCK_NEVER for none */
@@ -48,22 +65,55 @@ struct pv_request_exec {
 
 struct pv_request_file {
 	const char *path;
+	const char *to;	     /* rename */
 	bool follow;	     /* stat: through a symbolic link */
-	uint32_t mode;	     /* write_file: permissions on creation, at most 07777 */
+	bool parents;	     /* mkdir: missing ones, too, and what is there is fine */
+	int64_t mode;	     /* write_file, mkdir: permissions on creation, at most 07777 */
 	struct pv_span data; /* write_file: the beginning of the content */
+	bool more;
+};
+
+/*
+ * A system call with buffers: `lens` are theirs, their content follows one after another in `data`
+ * and chunks, and comes back so. `ptrs[i]` is the argument (from 0) that gets the address of
+ * buffer i; `nested` holds triples: parent and child (from 0), and where in the parent the child's
+ * address goes.
+ */
+struct pv_request_syscall {
+	int64_t nr;
+	struct pv_request_numbers args; /* at most six */
+	struct pv_request_numbers lens;
+	struct pv_request_numbers ptrs;
+	struct pv_request_numbers nested;
+	bool aside; /* not on the thread that does one after another */
+	struct pv_span data;
+	bool more;
+};
+
+/* `len` bytes at `addr` of the process; the content of a write as with a buffer. */
+struct pv_request_memory {
+	int64_t addr; /* the bits of an address */
+	int64_t len;
+	struct pv_span data;
 	bool more;
 };
 
 struct pv_request {
 	uint64_t id;
+	/* The worker process of the guest that is to do it; 0: the agent itself. */
+	uint64_t worker;
 	enum pv_request_op op;
 	union {
 		struct pv_request_hello hello;
 		struct pv_request_exec exec;
 		struct pv_request_file file;
+		struct pv_request_syscall syscall;
+		struct pv_request_numbers syscalls; /* PV_PROTOCOL_SYSCALL_WORDS for each */
+		struct pv_request_memory memory_at;
 		struct pv_span chunk;
 		struct pv_span entropy;
 		int64_t wall_ns; /* since 1970, not before */
+		int64_t grant;	 /* bytes, at least 1 */
 	};
 	/* After decoding: one block with every string and list; pv_request_finish frees it, whoever
 	 * sets it to NULL has taken it over. */

@@ -63,7 +63,7 @@ static struct pv_agent_call *begin(
 		return NULL;
 	struct pv_request request = {.op = op};
 	if (op == PV_REQUEST_EXEC) {
-		request.exec = (struct pv_request_exec){.argv = argv, .argc = 1};
+		request.exec = (struct pv_request_exec){.argv = {argv, 1}};
 		call->sinks[PV_PROTOCOL_CHANNEL_STDOUT] = sink;
 		call->sinks[PV_PROTOCOL_CHANNEL_STDERR] = sink;
 		call->result = take_exit;
@@ -72,7 +72,7 @@ static struct pv_agent_call *begin(
 		call->sinks[PV_PROTOCOL_CHANNEL_FILE] = op == PV_REQUEST_READ_FILE ? sink : NULL;
 		call->result = op == PV_REQUEST_STAT ? take_stat : take_size;
 	}
-	return pv_agent_call_begin(agent, call, &request, 1000, &err) < 0 ? NULL : call;
+	return pv_agent_call_begin(PV_PRINCIPAL(agent), call, &request, 1000, &err) < 0 ? NULL : call;
 }
 
 static void feed(struct pv_agent *agent, const uint8_t *data, size_t size, size_t piece)
@@ -111,7 +111,7 @@ static void run(struct pv_agent *agent, const uint8_t *data, size_t size)
 	pv_agent_drop(agent, "the end", true);
 	for (unsigned i = 0; i < 4; i++) {
 		if (calls[i])
-			pv_agent_call_end(agent, calls[i], &err);
+			pv_agent_call_end(calls[i], agent->loop, &err);
 	}
 	if (pv_agent_in_flight(agent) != 0 || pv_agent_is_ready(agent))
 		abort();

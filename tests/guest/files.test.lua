@@ -53,6 +53,34 @@ test("push_file copies a host file", function(t)
 	t:assert_contains(tostring(t:assert_raises(function() vm:push_file("no-such-file", "/tmp/x") end)), "read `")
 end)
 
+test("directories are made, listed and removed", function(t)
+	vm:mkdir("/tmp/a/b", {parents = true, perm = tonumber("750", 8)})
+	t:assert_eq(vm:stat("/tmp/a/b").perm, tonumber("750", 8))
+	vm:run("cd /tmp/a; echo 1 > f; ln -s f l; mkfifo p"):assert_ok()
+	local types = {}
+	for _, entry in ipairs(vm:listdir("/tmp/a")) do types[entry.name] = entry.entry_type end
+	t:assert_eq(json.encode(types.b), '"directory"')
+	t:assert_eq(types.f, "file")
+	t:assert_eq(types.l, "symlink")
+	t:assert_eq(types.p, "fifo")
+	vm:rename("/tmp/a/f", "/tmp/a/b/g")
+	t:assert_eq(vm:read_file("/tmp/a/b/g"), "1\n")
+	t:assert_contains(tostring(t:assert_raises(function() vm:unlink("/tmp/a/b") end)), "Directory not empty")
+	vm:unlink("/tmp/a/b/g")
+	vm:unlink("/tmp/a/b")
+	t:assert_eq(#vm:listdir("/tmp/a"), 2)
+	t:assert_contains(tostring(t:assert_raises(function() vm:mkdir("/proc/x") end)), "vm `v`: mkdir `/proc/x`: ")
+end)
+
+test("a directory of 100,000 entries is listed in constant memory of the agent", function(t)
+	local function agent_memory() return tonumber(vm:read_file("/proc/1/status"):match("VmRSS:%s*(%d+)")) end
+	vm:run("mkdir /tmp/many; mount -t tmpfs -o nr_inodes=0 none /tmp/many; cd /tmp/many; seq -w 1 100000 | xargs touch"):assert_ok()
+	local before = agent_memory()
+	t:assert_eq(#vm:listdir("/tmp/many"), 100000)
+	t:assert(agent_memory() < before + 8192, "the agent grew by " .. agent_memory() - before .. " KiB")
+	vm:run("umount /tmp/many"):assert_ok()
+end)
+
 test("errors name the operation, the path and the errno", function(t)
 	for call, path in pairs({read_file = "/none", stat = "/none"}) do
 		local err = tostring(t:assert_raises(function() vm[call](vm, path) end))

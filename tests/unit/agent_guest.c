@@ -25,7 +25,7 @@ static struct pv_agent_exec_result run(struct agent_rig *rig, const struct pv_ag
 {
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_agent_exec_result result;
-	if (pv_agent_exec(rig->agent, exec, &result, &err) < 0)
+	if (pv_agent_exec(PV_PRINCIPAL(rig->agent), exec, &result, &err) < 0)
 		fail_msg("%s", err.text);
 	return result;
 }
@@ -110,8 +110,9 @@ static void exec_looks_in_the_path_it_is_given(void **state)
 	snprintf(script, sizeof(script), "%s/only-here", rig->folder);
 	snprintf(path, sizeof(path), "PATH=/nowhere:%s:/bin", rig->folder);
 	/* No `#!`: the shell runs it, as with execvp(3). */
-	assert_int_equal(
-	    pv_agent_write_file(rig->agent, script, "echo found $1\n", 14, 0755, &err), 0);
+	assert_int_equal(pv_agent_write_file(
+			     PV_PRINCIPAL(rig->agent), script, "echo found $1\n", 14, 0755, &err),
+	    0);
 	const char *argv[] = {"only-here", "it"};
 	const char *env[] = {path};
 	struct pv_agent_exec exec = {
@@ -138,7 +139,7 @@ static void fails(
 	struct pv_agent_exec_result result;
 	struct pv_agent_exec exec = {
 	    .argv = &program, .argc = 1, .cwd = cwd, .timeout_ns = PV_CLOCK_NEVER};
-	assert_int_equal(pv_agent_exec(rig->agent, &exec, &result, &err), -code);
+	assert_int_equal(pv_agent_exec(PV_PRINCIPAL(rig->agent), &exec, &result, &err), -code);
 	assert_int_equal(err.kind, PV_ERR_GUEST);
 	assert_int_equal(err.code, code);
 	assert_string_equal(err.text, text);
@@ -233,13 +234,15 @@ static void files_are_written_and_read(void **state)
 	struct pv_agent_stat info;
 	char path[128];
 	snprintf(path, sizeof(path), "%s/file", rig->folder);
-	assert_int_equal(pv_agent_write_file(rig->agent, path, "long content", 12, 0666, &err), 0);
-	assert_int_equal(pv_agent_write_file(rig->agent, path, "\0\n\xff", 3, 0600, &err), 0);
+	assert_int_equal(
+	    pv_agent_write_file(PV_PRINCIPAL(rig->agent), path, "long content", 12, 0666, &err), 0);
+	assert_int_equal(
+	    pv_agent_write_file(PV_PRINCIPAL(rig->agent), path, "\0\n\xff", 3, 0600, &err), 0);
 	assert_int_equal(pv_bytes_append(&content, "before", 6), 0);
-	assert_int_equal(pv_agent_read_file(rig->agent, path, &content, &err), 0);
+	assert_int_equal(pv_agent_read_file(PV_PRINCIPAL(rig->agent), path, &content, &err), 0);
 	assert_int_equal(content.len, 9);
 	assert_memory_equal(content.data, "before\0\n\xff", 9);
-	assert_int_equal(pv_agent_stat(rig->agent, path, true, &info, &err), 0);
+	assert_int_equal(pv_agent_stat(PV_PRINCIPAL(rig->agent), path, true, &info, &err), 0);
 	assert_int_equal(info.size, 3);
 	/* Exactly what was asked for at its creation, whatever the umask. */
 	assert_int_equal(info.perm, 0666);
@@ -257,8 +260,9 @@ static void an_empty_file_is_written_and_read(void **state)
 	struct pv_bytes content = {0};
 	char path[128];
 	snprintf(path, sizeof(path), "%s/empty", rig->folder);
-	assert_int_equal(pv_agent_write_file(rig->agent, path, NULL, 0, 0644, &err), 0);
-	assert_int_equal(pv_agent_read_file(rig->agent, path, &content, &err), 0);
+	assert_int_equal(
+	    pv_agent_write_file(PV_PRINCIPAL(rig->agent), path, NULL, 0, 0644, &err), 0);
+	assert_int_equal(pv_agent_read_file(PV_PRINCIPAL(rig->agent), path, &content, &err), 0);
 	assert_int_equal(content.len, 0);
 }
 
@@ -267,7 +271,8 @@ static void files_of_proc_are_read_whole(void **state)
 	struct agent_rig *rig = *state;
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_bytes content = {0};
-	assert_int_equal(pv_agent_read_file(rig->agent, "/proc/self/maps", &content, &err), 0);
+	assert_int_equal(
+	    pv_agent_read_file(PV_PRINCIPAL(rig->agent), "/proc/self/maps", &content, &err), 0);
 	assert_true(content.len > 0);
 	assert_non_null(strstr(pv_bytes_text(&content), "[stack]"));
 	pv_bytes_finish(&content);
@@ -279,14 +284,18 @@ static void file_errors_name_operation_path_and_reason(void **state)
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_bytes content = {0};
 	struct pv_agent_stat info;
-	assert_int_equal(pv_agent_read_file(rig->agent, "/nowhere/x", &content, &err), -ENOENT);
+	assert_int_equal(
+	    pv_agent_read_file(PV_PRINCIPAL(rig->agent), "/nowhere/x", &content, &err), -ENOENT);
 	assert_string_equal(err.text, "read_file `/nowhere/x`: No such file or directory");
-	assert_int_equal(pv_agent_read_file(rig->agent, "/etc", &content, &err), -EISDIR);
-	assert_int_equal(pv_agent_write_file(rig->agent, "/etc", "x", 1, 0644, &err), -EISDIR);
+	assert_int_equal(
+	    pv_agent_read_file(PV_PRINCIPAL(rig->agent), "/etc", &content, &err), -EISDIR);
+	assert_int_equal(
+	    pv_agent_write_file(PV_PRINCIPAL(rig->agent), "/etc", "x", 1, 0644, &err), -EISDIR);
 	assert_string_equal(err.text, "write_file `/etc`: Is a directory");
 	assert_int_equal(
-	    pv_agent_write_file(rig->agent, "/nowhere/x", "x", 1, 0644, &err), -ENOENT);
-	assert_int_equal(pv_agent_stat(rig->agent, "", true, &info, &err), -ENOENT);
+	    pv_agent_write_file(PV_PRINCIPAL(rig->agent), "/nowhere/x", "x", 1, 0644, &err),
+	    -ENOENT);
+	assert_int_equal(pv_agent_stat(PV_PRINCIPAL(rig->agent), "", true, &info, &err), -ENOENT);
 	assert_int_equal(err.kind, PV_ERR_GUEST);
 	assert_int_equal(content.len, 0);
 }
@@ -301,15 +310,16 @@ static void stat_tells_what_an_entry_is(void **state)
 	snprintf(fifo, sizeof(fifo), "%s/fifo", rig->folder);
 	assert_int_equal(symlink("/nowhere", link), 0);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
-	assert_int_equal(pv_agent_stat(rig->agent, link, false, &info, &err), 0);
+	assert_int_equal(pv_agent_stat(PV_PRINCIPAL(rig->agent), link, false, &info, &err), 0);
 	assert_string_equal(pv_agent_entry_name(info.type), "symlink");
-	assert_int_equal(pv_agent_stat(rig->agent, link, true, &info, &err), -ENOENT);
-	assert_int_equal(pv_agent_stat(rig->agent, fifo, true, &info, &err), 0);
+	assert_int_equal(pv_agent_stat(PV_PRINCIPAL(rig->agent), link, true, &info, &err), -ENOENT);
+	assert_int_equal(pv_agent_stat(PV_PRINCIPAL(rig->agent), fifo, true, &info, &err), 0);
 	assert_string_equal(pv_agent_entry_name(info.type), "fifo");
-	assert_int_equal(pv_agent_stat(rig->agent, "/tmp", true, &info, &err), 0);
+	assert_int_equal(pv_agent_stat(PV_PRINCIPAL(rig->agent), "/tmp", true, &info, &err), 0);
 	assert_string_equal(pv_agent_entry_name(info.type), "directory");
 	assert_int_equal(info.perm, 01777);
-	assert_int_equal(pv_agent_stat(rig->agent, "/dev/null", true, &info, &err), 0);
+	assert_int_equal(
+	    pv_agent_stat(PV_PRINCIPAL(rig->agent), "/dev/null", true, &info, &err), 0);
 	assert_string_equal(pv_agent_entry_name(info.type), "char_device");
 }
 

@@ -50,7 +50,7 @@ static struct pv_agent_exec_result run_with_input(
 	    .input = input,
 	    .input_len = len,
 	    .timeout_ns = PV_CLOCK_NEVER};
-	if (pv_agent_exec(rig->agent, &exec, &result, &err) < 0)
+	if (pv_agent_exec(PV_PRINCIPAL(rig->agent), &exec, &result, &err) < 0)
 		fail_msg("%s", err.text);
 	return result;
 }
@@ -98,14 +98,16 @@ static void files_of_20_mib_are_written_and_read(void **state)
 	uint8_t *data = make_pattern(20 * MIB);
 	char path[128];
 	snprintf(path, sizeof(path), "%s/large", rig->folder);
-	assert_int_equal(pv_agent_write_file(rig->agent, path, data, 20 * MIB, 0644, &err), 0);
-	assert_int_equal(pv_agent_read_file(rig->agent, path, &content, &err), 0);
+	assert_int_equal(
+	    pv_agent_write_file(PV_PRINCIPAL(rig->agent), path, data, 20 * MIB, 0644, &err), 0);
+	assert_int_equal(pv_agent_read_file(PV_PRINCIPAL(rig->agent), path, &content, &err), 0);
 	assert_int_equal(content.len, 20 * MIB);
 	assert_memory_equal(content.data, data, 20 * MIB);
 	pv_bytes_finish(&content);
 	/* The disk is full after the first piece, while more is on its way. */
 	assert_int_equal(
-	    pv_agent_write_file(rig->agent, "/dev/full", data, 4 * MIB, 0644, &err), -ENOSPC);
+	    pv_agent_write_file(PV_PRINCIPAL(rig->agent), "/dev/full", data, 4 * MIB, 0644, &err),
+	    -ENOSPC);
 	assert_string_equal(err.text, "write_file `/dev/full`: No space left on device");
 	free(data);
 }
@@ -132,7 +134,7 @@ static void *call_in_thread(void *ctx)
 	const char *argv[] = {"sh", "-c", script};
 	struct pv_agent_exec exec = {
 	    .argv = argv, .argc = 3, .input = "in", .input_len = 2, .timeout_ns = PV_CLOCK_NEVER};
-	if (pv_agent_exec(caller->rig->agent, &exec, &result, &err) < 0) {
+	if (pv_agent_exec(PV_PRINCIPAL(caller->rig->agent), &exec, &result, &err) < 0) {
 		snprintf(caller->failure, sizeof(caller->failure), "%s", err.text);
 		return NULL;
 	}
@@ -167,7 +169,7 @@ static void *read_fifo(void *ctx)
 	struct pv_bytes content = {0};
 	char path[128];
 	snprintf(path, sizeof(path), "%s/fifo", caller->rig->folder);
-	if (pv_agent_read_file(caller->rig->agent, path, &content, &err) < 0)
+	if (pv_agent_read_file(PV_PRINCIPAL(caller->rig->agent), path, &content, &err) < 0)
 		snprintf(caller->failure, sizeof(caller->failure), "%s", err.text);
 	pv_bytes_finish(&content);
 	return NULL;
@@ -201,7 +203,7 @@ static void a_blocked_operation_does_not_hold_up_others(void **state)
 	wait_until_in_flight(rig, 20);
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_agent_stat info;
-	assert_int_equal(pv_agent_stat(rig->agent, "/", true, &info, &err), 0);
+	assert_int_equal(pv_agent_stat(PV_PRINCIPAL(rig->agent), "/", true, &info, &err), 0);
 	assert_int_equal(in_flight(rig), 20);
 	/* Whoever waits for a writer gets one, and the end of the file when it goes. */
 	while (in_flight(rig) > 0)
@@ -221,7 +223,7 @@ static void *run_long(void *ctx)
 	struct pv_agent_exec_result result;
 	const char *argv[] = {"sh", "-c", "yes & yes"};
 	struct pv_agent_exec exec = {.argv = argv, .argc = 3, .timeout_ns = PV_CLOCK_NEVER};
-	if (pv_agent_exec(caller->rig->agent, &exec, &result, &err) == 0)
+	if (pv_agent_exec(PV_PRINCIPAL(caller->rig->agent), &exec, &result, &err) == 0)
 		agent_rig_free(&result);
 	snprintf(caller->failure, sizeof(caller->failure), "%d %.100s", err.code, err.text);
 	return NULL;
@@ -237,7 +239,8 @@ static void a_killed_agent_fails_calls_promptly(void **state)
 	kill(caller.rig->pid, SIGKILL);
 	pthread_join(caller.thread, NULL);
 	assert_string_equal(caller.failure, "104 exec `sh`: the agent connection was lost");
-	assert_int_equal(pv_agent_stat(caller.rig->agent, "/", true, &info, &err), -ENOTCONN);
+	assert_int_equal(
+	    pv_agent_stat(PV_PRINCIPAL(caller.rig->agent), "/", true, &info, &err), -ENOTCONN);
 	assert_string_equal(err.text,
 	    "stat `/`: the guest's agent cannot be reached: the agent connection was lost");
 }

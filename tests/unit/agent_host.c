@@ -199,7 +199,7 @@ static int run_true(struct peer *peer, struct pv_err *err)
 	const char *argv[] = {"true"};
 	struct pv_agent_exec exec = {.argv = argv, .argc = 1, .timeout_ns = PV_CLOCK_NEVER};
 	struct pv_agent_exec_result result;
-	int status = pv_agent_exec(peer->agent, &exec, &result, err);
+	int status = pv_agent_exec(PV_PRINCIPAL(peer->agent), &exec, &result, err);
 	pv_bytes_finish(&result.out);
 	pv_bytes_finish(&result.err);
 	return status;
@@ -224,7 +224,7 @@ static bool is_quiescent(struct peer *peer)
 static bool adopt(struct peer *peer, uint64_t id)
 {
 	pv_loop_lock(peer->loop);
-	bool adopted = pv_agent_adopt(peer->agent, &link_ops, peer, id);
+	bool adopted = pv_agent_adopt(peer->agent, &link_ops, peer, id, 77);
 	pv_loop_unlock(peer->loop);
 	return adopted;
 }
@@ -239,7 +239,7 @@ static void answers_are_taken_apart(void **state)
 	const char *argv[] = {"x"};
 	struct pv_agent_exec exec = {.argv = argv, .argc = 1, .timeout_ns = PV_CLOCK_NEVER};
 	struct pv_agent_exec_result result;
-	assert_int_equal(pv_agent_exec(peer->agent, &exec, &result, &err), 0);
+	assert_int_equal(pv_agent_exec(PV_PRINCIPAL(peer->agent), &exec, &result, &err), 0);
 	assert_int_equal(result.kind, PV_AGENT_SIGNALLED);
 	assert_int_equal(result.code, 11);
 	assert_string_equal(pv_bytes_text(&result.out), "o1o2");
@@ -247,7 +247,7 @@ static void answers_are_taken_apart(void **state)
 	pv_bytes_finish(&result.out);
 	pv_bytes_finish(&result.err);
 	struct pv_agent_stat info;
-	assert_int_equal(pv_agent_stat(peer->agent, "/x", false, &info, &err), 0);
+	assert_int_equal(pv_agent_stat(PV_PRINCIPAL(peer->agent), "/x", false, &info, &err), 0);
 	assert_int_equal(info.size, 5);
 	assert_int_equal(info.mtime_ns, -1);
 	assert_int_equal(info.perm, 0640);
@@ -269,7 +269,8 @@ static void text_from_the_guest_is_made_printable(void **state)
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_bytes content = {0};
 	attach(peer);
-	assert_int_equal(pv_agent_read_file(peer->agent, "/x", &content, &err), -EACCES);
+	assert_int_equal(
+	    pv_agent_read_file(PV_PRINCIPAL(peer->agent), "/x", &content, &err), -EACCES);
 	assert_int_equal(err.kind, PV_ERR_GUEST);
 	assert_string_equal(err.text, "read_file `/x`: no?[1m?? way");
 }
@@ -283,7 +284,8 @@ static void uploads_pass_a_narrow_link(void **state)
 	assert_non_null(data);
 	peer->take = 100003;
 	attach(peer);
-	assert_int_equal(pv_agent_write_file(peer->agent, "/x", data, len, 0644, &err), 0);
+	assert_int_equal(
+	    pv_agent_write_file(PV_PRINCIPAL(peer->agent), "/x", data, len, 0644, &err), 0);
 	assert_int_equal(peer->uploaded, len);
 	free(data);
 }
@@ -314,6 +316,29 @@ static void a_second_link_is_refused_and_a_later_one_taken(void **state)
 	assert_int_equal(run_true(peer, &err), 0);
 }
 
+static void what_another_life_of_the_agent_gave_is_refused(void **state)
+{
+	struct peer *peer = *state;
+	struct pv_err err = PV_ERR_INIT;
+	const char *argv[] = {"true"};
+	struct pv_agent_exec exec = {.argv = argv, .argc = 1, .timeout_ns = PV_CLOCK_NEVER};
+	struct pv_agent_exec_result result;
+	attach(peer);
+	pv_loop_lock(peer->loop);
+	struct pv_principal by = {.agent = peer->agent, .boot = pv_agent_boot(peer->agent)};
+	pv_loop_unlock(peer->loop);
+	assert_int_equal(pv_agent_exec(&by, &exec, &result, &err), 0);
+	pv_bytes_finish(&result.out);
+	pv_bytes_finish(&result.err);
+	pv_loop_lock(peer->loop);
+	pv_agent_closed(peer->agent);
+	pv_loop_unlock(peer->loop);
+	attach(peer);
+	assert_int_equal(pv_agent_exec(&by, &exec, &result, &err), -ESTALE);
+	assert_string_equal(err.text, "exec `true`: the guest was rebooted since");
+	assert_int_equal(run_true(peer, &err), 0);
+}
+
 static void wrong_version(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	int64_t start = pv_frame_begin(out);
@@ -324,7 +349,7 @@ static void wrong_version(struct peer *peer, const struct pv_request *request, s
 	pv_pack_str(&pack, "kind");
 	pv_pack_str(&pack, "result");
 	pv_pack_str(&pack, "version");
-	pv_pack_uint(&pack, 3);
+	pv_pack_uint(&pack, PV_PROTOCOL_VERSION + 1);
 	pv_frame_end(out, start);
 }
 
@@ -336,7 +361,7 @@ static void an_agent_of_another_version_is_refused(void **state)
 	assert_null(pv_agent_refusal(peer->agent));
 	attach(peer);
 	assert_string_equal(
-	    pv_agent_refusal(peer->agent), "agent speaks protocol 3, this provium speaks 2");
+	    pv_agent_refusal(peer->agent), "agent speaks protocol 4, this provium speaks 3");
 	assert_int_equal(peer->closes, 1);
 	assert_int_equal(run_true(peer, &err), -ENOTCONN);
 	/* The right one may come after a reset. */
@@ -449,8 +474,8 @@ static void *wait_for_upload(void *ctx)
 	struct waiter *waiter = ctx;
 	size_t len = 4 * PV_PROTOCOL_WINDOW;
 	void *data = calloc(1, len);
-	waiter->status =
-	    pv_agent_write_file(waiter->peer->agent, "/x", data, len, 0644, &waiter->err);
+	waiter->status = pv_agent_write_file(
+	    PV_PRINCIPAL(waiter->peer->agent), "/x", data, len, 0644, &waiter->err);
 	free(data);
 	return NULL;
 }
@@ -650,6 +675,7 @@ int main(void)
 	    TEST(uploads_pass_a_narrow_link),
 	    TEST(calls_without_a_link_fail),
 	    TEST(a_second_link_is_refused_and_a_later_one_taken),
+	    TEST(what_another_life_of_the_agent_gave_is_refused),
 	    TEST(an_agent_of_another_version_is_refused),
 	    TEST(an_adopted_link_is_ready_at_once_and_numbers_go_on),
 	    TEST(entropy_and_time_go_ahead_of_the_first_call_and_nothing_waits_for_them),

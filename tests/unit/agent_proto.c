@@ -29,6 +29,7 @@ static void pass(const struct pv_request *request, struct pv_bytes *bytes, struc
 			     bytes->len - PV_FRAME_HEADER, &err),
 	    0);
 	assert_int_equal(out->id, request->id);
+	assert_int_equal(out->worker, request->worker);
 	assert_int_equal(out->op, request->op);
 }
 
@@ -39,10 +40,8 @@ static void exec_arguments_survive(void **state)
 	struct pv_request request = {
 	    .id = UINT64_MAX,
 	    .op = PV_REQUEST_EXEC,
-	    .exec = {.argv = argv,
-		     .argc = 3,
-		     .env = env,
-		     .env_count = 1,
+	    .exec = {.argv = {argv, 3},
+		     .env = {env, 1},
 		     .env_clear = true,
 		     .cwd = "/d",
 		     .timeout_ns = 5,
@@ -52,12 +51,12 @@ static void exec_arguments_survive(void **state)
 	struct pv_bytes bytes = {0};
 	struct pv_request out;
 	pass(&request, &bytes, &out);
-	assert_int_equal(out.exec.argc, 3);
+	assert_int_equal(out.exec.argv.count, 3);
 	for (int i = 0; i < 3; i++)
-		assert_string_equal(out.exec.argv[i], argv[i]);
-	assert_null(out.exec.argv[3]);
-	assert_string_equal(out.exec.env[0], "A=1");
-	assert_null(out.exec.env[1]);
+		assert_string_equal(out.exec.argv.at[i], argv[i]);
+	assert_null(out.exec.argv.at[3]);
+	assert_string_equal(out.exec.env.at[0], "A=1");
+	assert_null(out.exec.env.at[1]);
 	assert_true(out.exec.env_clear);
 	assert_string_equal(out.exec.cwd, "/d");
 	assert_int_equal(out.exec.timeout_ns, 5);
@@ -74,13 +73,13 @@ static void exec_without_options_survives(void **state)
 	struct pv_request request = {
 	    .id = 1,
 	    .op = PV_REQUEST_EXEC,
-	    .exec = {.argv = argv, .argc = 1, .timeout_ns = PV_CLOCK_NEVER},
+	    .exec = {.argv = {argv, 1}, .timeout_ns = PV_CLOCK_NEVER},
 	};
 	struct pv_bytes bytes = {0};
 	struct pv_request out;
 	pass(&request, &bytes, &out);
-	assert_int_equal(out.exec.env_count, 0);
-	assert_null(out.exec.env[0]);
+	assert_int_equal(out.exec.env.count, 0);
+	assert_null(out.exec.env.at[0]);
 	assert_null(out.exec.cwd);
 	assert_int_equal(out.exec.timeout_ns, PV_CLOCK_NEVER);
 	assert_int_equal(out.exec.data.len, 0);
@@ -88,12 +87,76 @@ static void exec_without_options_survives(void **state)
 	pv_bytes_finish(&bytes);
 }
 
+static bool is_for_the_kernel(int op)
+{
+	return op == PV_REQUEST_SYSCALL || op == PV_REQUEST_SYSCALLS || op == PV_REQUEST_READ_MEM ||
+	       op == PV_REQUEST_WRITE_MEM;
+}
+
+static void system_calls_survive(void **state)
+{
+	const int64_t args[] = {INT64_MIN, -1, 0, INT64_MAX}, lens[] = {4, 0}, ptrs[] = {5, 0};
+	const int64_t nested[] = {0, 1, 8};
+	struct pv_request out, request = {
+				   .id = 1,
+				   .op = PV_REQUEST_SYSCALL,
+				   .syscall = {.nr = -7,
+					       .args = {args, 4},
+					       .lens = {lens, 2},
+					       .ptrs = {ptrs, 2},
+					       .nested = {nested, 3},
+					       .aside = true,
+					       .data = {.data = "a\0b", .len = 3},
+					       .more = true},
+	       };
+	struct pv_bytes bytes = {0};
+	pass(&request, &bytes, &out);
+	assert_int_equal(out.syscall.nr, -7);
+	assert_int_equal(out.syscall.args.count, 4);
+	assert_memory_equal(out.syscall.args.at, args, sizeof(args));
+	assert_memory_equal(out.syscall.lens.at, lens, sizeof(lens));
+	assert_memory_equal(out.syscall.ptrs.at, ptrs, sizeof(ptrs));
+	assert_memory_equal(out.syscall.nested.at, nested, sizeof(nested));
+	assert_true(out.syscall.aside && out.syscall.more);
+	assert_int_equal(out.syscall.data.len, 3);
+	pv_request_finish(&out);
+	pv_bytes_finish(&bytes);
+}
+
+static void rows_and_memory_survive(void **state)
+{
+	const int64_t words[] = {39, 0, 0, 0, 0, 0, -1};
+	struct pv_request out;
+	struct pv_request row = {
+	    .id = 1, .op = PV_REQUEST_SYSCALLS, .syscalls = {words, 7}
+	      };
+	struct pv_bytes bytes = {0};
+	pass(&row, &bytes, &out);
+	assert_int_equal(out.syscalls.count, 7);
+	assert_memory_equal(out.syscalls.at, words, sizeof(words));
+	pv_request_finish(&out);
+	for (int op = PV_REQUEST_READ_MEM; op <= PV_REQUEST_WRITE_MEM; op++) {
+		struct pv_request request = {
+		    .id = 1,
+		    .op = op,
+		    .memory_at = {.addr = -4096, .len = PV_PROTOCOL_MEMORY_MAX, .more = true},
+		};
+		bytes.len = 0;
+		pass(&request, &bytes, &out);
+		assert_int_equal(out.memory_at.addr, -4096);
+		assert_int_equal(out.memory_at.len, PV_PROTOCOL_MEMORY_MAX);
+		assert_int_equal(out.memory_at.more, op == PV_REQUEST_WRITE_MEM);
+		pv_request_finish(&out);
+	}
+	pv_bytes_finish(&bytes);
+}
+
 static void every_operation_survives(void **state)
 {
 	for (int op = 0; op < PV_REQUEST_OP_COUNT; op++) {
-		if (op == PV_REQUEST_EXEC)
+		if (op == PV_REQUEST_EXEC || is_for_the_kernel(op))
 			continue;
-		struct pv_request request = {.id = 7, .op = op};
+		struct pv_request request = {.id = 7, .worker = (uint64_t)op, .op = op};
 		if (op == PV_REQUEST_HELLO)
 			request.hello.version = 9;
 		else if (op == PV_REQUEST_CHUNK)
@@ -102,9 +165,13 @@ static void every_operation_survives(void **state)
 			request.wall_ns = INT64_MAX;
 		else if (op == PV_REQUEST_RESEED)
 			request.entropy = (struct pv_span){.data = "dice", .len = 4};
+		else if (op == PV_REQUEST_GRANT)
+			request.grant = INT64_MAX;
 		else
 			request.file = (struct pv_request_file){
 			    .path = "/p",
+			    .to = "/q",
+			    .parents = true,
 			    .follow = true,
 			    .mode = 07777,
 			    .data = {.data = "d", .len = 1},
@@ -123,6 +190,10 @@ static void every_operation_survives(void **state)
 		}
 		if (op == PV_REQUEST_SET_WALL)
 			assert_int_equal(out.wall_ns, INT64_MAX);
+		if (op == PV_REQUEST_MKDIR)
+			assert_true(out.file.parents);
+		if (op == PV_REQUEST_RENAME)
+			assert_string_equal(out.file.to, "/q");
 		if (op == PV_REQUEST_STAT)
 			assert_true(out.file.follow);
 		if (op == PV_REQUEST_READ_FILE || op == PV_REQUEST_WRITE_FILE)
@@ -141,9 +212,7 @@ static void arguments_over_the_limit_are_refused(void **state)
 	memset(large, 'x', PV_PROTOCOL_FRAME_MAX);
 	large[PV_PROTOCOL_FRAME_MAX] = '\0';
 	const char *argv[] = {large};
-	struct pv_request request = {
-	    .id = 1, .op = PV_REQUEST_EXEC, .exec = {.argv = argv, .argc = 1}
-	     };
+	struct pv_request request = {.id = 1, .op = PV_REQUEST_EXEC, .exec = {.argv = {argv, 1}}};
 	struct pv_bytes bytes = {0};
 	struct pv_err err = PV_ERR_INIT;
 	assert_int_equal(pv_bytes_append(&bytes, "kept", 4), 0);
@@ -269,6 +338,8 @@ int main(void)
 	    cmocka_unit_test(exec_arguments_survive),
 	    cmocka_unit_test(exec_without_options_survives),
 	    cmocka_unit_test(every_operation_survives),
+	    cmocka_unit_test(system_calls_survive),
+	    cmocka_unit_test(rows_and_memory_survive),
 	    cmocka_unit_test(arguments_over_the_limit_are_refused),
 	    cmocka_unit_test(wrong_arguments_are_refused_with_their_number),
 	    cmocka_unit_test(a_request_without_number_is_no_request),

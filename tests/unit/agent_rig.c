@@ -159,7 +159,7 @@ struct pv_agent_exec_result agent_rig_shell(struct agent_rig *rig, const char *s
 	struct pv_agent_exec_result result;
 	const char *argv[] = {"sh", "-c", script};
 	struct pv_agent_exec exec = {.argv = argv, .argc = 3, .timeout_ns = PV_CLOCK_NEVER};
-	if (pv_agent_exec(rig->agent, &exec, &result, &err) < 0)
+	if (pv_agent_exec(PV_PRINCIPAL(rig->agent), &exec, &result, &err) < 0)
 		fail_msg("%s", err.text);
 	return result;
 }

@@ -581,7 +581,7 @@ static bool run_report(struct pv_agent *agent, const char *text, int *status, st
 	return is_known;
 }
 
-int pv_agent_exec(struct pv_agent *agent, const struct pv_agent_exec *exec,
+int pv_agent_exec(const struct pv_principal *by, const struct pv_agent_exec *exec,
     struct pv_agent_exec_result *result, struct pv_err *err)
 {
 	const char *text =
@@ -592,10 +592,10 @@ int pv_agent_exec(struct pv_agent *agent, const struct pv_agent_exec *exec,
 	if (strcmp(text, "wait") == 0) {
 		result->kind = PV_AGENT_TIMED_OUT;
 		pv_bytes_printf(&result->out, "so far");
-		return wait_for_end(agent, exec->timeout_ns, err);
+		return wait_for_end(by->agent, exec->timeout_ns, err);
 	}
 	int status;
-	if (run_report(agent, text, &status, err))
+	if (run_report(by->agent, text, &status, err))
 		return status;
 	if (strncmp(text, "exit ", 5) == 0 || strncmp(text, "kill ", 5) == 0) {
 		result->kind = text[0] == 'k' ? PV_AGENT_SIGNALLED : PV_AGENT_EXITED;
@@ -618,18 +618,19 @@ static struct file *find_file(struct pv_agent *agent, const char *path)
 }
 
 int pv_agent_read_file(
-    struct pv_agent *agent, const char *path, struct pv_bytes *out, struct pv_err *err)
+    const struct pv_principal *by, const char *path, struct pv_bytes *out, struct pv_err *err)
 {
-	const struct file *file = find_file(agent, path);
+	const struct file *file = find_file(by->agent, path);
 	if (file == NULL)
 		return pv_err_set(
 		    err, PV_ERR_GUEST, ENOENT, "read_file `%s`: No such file or directory", path);
 	return pv_bytes_append(out, file->content.data, file->content.len);
 }
 
-int pv_agent_write_file(struct pv_agent *agent, const char *path, const void *data, size_t len,
-    unsigned mode, struct pv_err *err)
+int pv_agent_write_file(const struct pv_principal *by, const char *path, const void *data,
+    size_t len, unsigned mode, struct pv_err *err)
 {
+	struct pv_agent *agent = by->agent;
 	struct file *file = find_file(agent, path);
 	if (file == NULL) {
 		agent->files =
@@ -641,10 +642,10 @@ int pv_agent_write_file(struct pv_agent *agent, const char *path, const void *da
 	return pv_bytes_append(&file->content, data, len);
 }
 
-int pv_agent_stat(struct pv_agent *agent, const char *path, bool follow_symlinks,
+int pv_agent_stat(const struct pv_principal *by, const char *path, bool follow_symlinks,
     struct pv_agent_stat *out, struct pv_err *err)
 {
-	const struct file *file = find_file(agent, path);
+	const struct file *file = find_file(by->agent, path);
 	if (file == NULL)
 		return pv_err_set(
 		    err, PV_ERR_GUEST, ENOENT, "stat `%s`: No such file or directory", path);
@@ -657,5 +658,6 @@ int pv_agent_stat(struct pv_agent *agent, const char *path, bool follow_symlinks
 
 const char *pv_agent_entry_name(enum pv_agent_entry_type type)
 {
-	return type == PV_AGENT_FILE ? "file" : "other";
+	static const char *const names[] = {"file", "directory", "symlink"};
+	return type <= PV_AGENT_SYMLINK ? names[type] : "other";
 }

@@ -88,14 +88,16 @@ static void fill_template(struct world *world)
 	if (pv_machine_pause(world->guest->machine, &err) < 0 ||
 	    pv_machine_freeze(world->guest->machine, &world->template, &err) < 0)
 		fail_msg("%s", err.text);
-	pv_pack_map(&pack, 4);
+	pv_pack_map(&pack, 5);
 	pv_pack_str(&pack, "version");
-	pv_pack_uint(&pack, 2);
+	pv_pack_uint(&pack, 3);
 	pv_pack_str(&pack, "profile");
 	pv_pack_str(&pack, "p");
 	pv_pack_str(&pack, "cid");
 	pv_pack_uint(&pack, 100);
 	pv_pack_str(&pack, "next_id");
+	pv_pack_uint(&pack, 1);
+	pv_pack_str(&pack, "boot");
 	pv_pack_uint(&pack, 1);
 	assert_int_equal(
 	    pv_template_set_owner(world->template, section.data, section.len, &err), 0);

@@ -65,7 +65,7 @@ static int set_up(void **state)
 	pv_loop_lock(world->host.loop);
 	world->vm->state = PV_VM_BOOTED;
 	world->vm->agent_wait_ns = 1000 * PV_CLOCK_SECOND;
-	assert_true(pv_agent_adopt(world->vm->agent, &link_ops, world, 1));
+	assert_true(pv_agent_adopt(world->vm->agent, &link_ops, world, 1, 1));
 	pv_loop_unlock(world->host.loop);
 	*state = world;
 	return 0;
@@ -119,7 +119,8 @@ static void *run_call(void *ctx)
 {
 	struct call *call = ctx;
 	struct pv_bytes content = {0};
-	call->status = pv_agent_read_file(call->world->vm->agent, "/x", &content, &call->err);
+	const struct pv_principal by = {.agent = call->world->vm->agent};
+	call->status = pv_agent_read_file(&by, "/x", &content, &call->err);
 	pv_bytes_finish(&content);
 	return NULL;
 }
@@ -191,7 +192,7 @@ static void a_panic_stands_until_the_next_boot(void **state)
 	    pv_vm_console_expect(world->vm, "panic", 5, pv_clock_deadline(0), &err), 0);
 	pv_loop_lock(world->host.loop);
 	pv_vm_verdict_restart(world->vm);
-	assert_true(pv_agent_adopt(world->vm->agent, &link_ops, world, 1));
+	assert_true(pv_agent_adopt(world->vm->agent, &link_ops, world, 1, 1));
 	pv_loop_unlock(world->host.loop);
 	assert_int_equal(pv_vm_agent(world->vm, "run", &agent, &err), 0);
 	assert_int_equal(take(world), 1);

@@ -67,6 +67,30 @@ static void pushing_files(void **state)
 	rig_fails(BOOT "v:push_file('/', '/d')", "vm:push_file: read `/` failed: ");
 }
 
+static void names(void **state)
+{
+	rig_passes(
+	    BOOT "local l = v:listdir('/full') t:assert_eq(#l, 3) t:assert_eq(l[1].name, 'a') "
+		 "t:assert_eq(l[1].entry_type, 'file') t:assert_eq(l[2].name, 'd') "
+		 "t:assert_eq(l[2].entry_type, 'directory') t:assert_eq(l[3].name, "
+		 "'odd\\xff\\n') t:assert_eq(l[3].entry_type, 'symlink')");
+	rig_passes(BOOT "t:assert_eq(#v:listdir('/empty'), 0)");
+	rig_fails(BOOT "v:listdir('/nope')", "vm `v`: list `/nope`: No such file or directory");
+	rig_passes(BOOT "v:mkdir('/new') v:mkdir('/full', {parents = true}) v:unlink('/new') "
+			"v:rename('/a', '/b')");
+	rig_fails(BOOT "v:mkdir('/full')", "vm `v`: mkdir `/full`: File exists");
+	rig_fails(
+	    BOOT "v:mkdir('/new', {perm = 0})", "vm `v`: mkdir `/new`: Operation not permitted");
+	rig_fails(BOOT "v:mkdir('/new', {perm = '755'})",
+	    "vm:mkdir: perm must be permission bits from 0 to 4095 (07777 in octal, "
+	    "tonumber(\"755\", 8)), got string");
+	rig_fails(BOOT "v:mkdir('/new', {perm = 4096})", "vm:mkdir: perm must be permission bits");
+	rig_fails(BOOT "v:mkdir('/new', {parents = 1})", "vm:mkdir: parents must be true or false");
+	rig_fails(BOOT "v:unlink('/full')", "vm `v`: unlink `/full`: Directory not empty");
+	rig_fails(BOOT "v:rename('/nope', '/x')", "vm `v`: rename `/nope`: No such file");
+	rig_fails("provium:vm('v', 'tiny'):listdir('/x')", "vm `v`: not booted (cannot listdir)");
+}
+
 static void bad_arguments_are_named(void **state)
 {
 	rig_fails(BOOT "v:read_file()", "vm:read_file: path must be a string, got no value");
@@ -97,6 +121,7 @@ int main(void)
 	    cmocka_unit_test(reading_and_writing),
 	    cmocka_unit_test(stat_of_a_file),
 	    cmocka_unit_test(pushing_files),
+	    cmocka_unit_test(names),
 	    cmocka_unit_test(bad_arguments_are_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

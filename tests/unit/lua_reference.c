@@ -29,6 +29,8 @@ static const char walker[] =
     " all('json', json)\n"
     " local _, methods = debug.getupvalue(debug.getmetatable(provium).__index, 1)\n"
     " all('Lab', methods) all('Lab', {timeout = 1, reset_between_tests = 1})\n"
+    " local _, sys = debug.getupvalue(debug.getmetatable(provium.sys).__index, 1)\n"
+    " all('sys', sys)\n"
     " local v = provium:vm('v', 'tiny'):boot()\n"
     " all('VM', debug.getmetatable(v).__index)\n"
     " all('Snapshot', debug.getmetatable(v:snapshot()).__index)\n"
@@ -36,36 +38,36 @@ static const char walker[] =
     " all('Console', debug.getmetatable(v:console()).__index)\n"
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
     "debug.getmetatable(r).__index)\n"
-    " v:write_file('/x', '') all('Stat', v:stat('/x'))\n"
+    " v:write_file('/x', '') all('Stat', v:stat('/x')) all('DirEntry', v:listdir('/full')[1])\n"
     " all('Test', t) all('Test', debug.getmetatable(t).__index)\n"
     "end)\n";
 
 static void names_and_entries_match(void **state)
 {
 	struct lua_rig rig;
-	size_t count, seen = 0, logged = 0;
-	const struct pv_reference_entry *entries = pv_reference_entries(&count);
+	size_t seen = 0, logged = 0;
+	const struct pv_reference_entry *entry;
 	rig_init(&rig);
 	const char *report = rig_run(&rig, walker);
 	if (strstr(report, "passed walk\n") == NULL)
 		fail_msg("%s", report);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; (entry = pv_reference_at(i)) != NULL; i++) {
 		char mark[128];
-		snprintf(mark, sizeof(mark), "=%s.%s=\n", entries[i].owner, entries[i].name);
-		if (entries[i].kind == PV_REFERENCE_OPTION)
+		snprintf(mark, sizeof(mark), "=%s.%s=\n", entry->owner, entry->name);
+		if (entry->kind == PV_REFERENCE_OPTION)
 			continue;
 		if (strstr(report, mark) == NULL)
-			fail_msg("the reference has %s.%s, the language has not", entries[i].owner,
-			    entries[i].name);
+			fail_msg("the reference has %s.%s, the language has not", entry->owner,
+			    entry->name);
 		seen++;
 	}
 	for (const char *at = report; (at = strstr(at, "log walk: =")) != NULL; at++) {
 		char name[128] = "";
 		bool found = false;
 		sscanf(at, "log walk: =%120[^=]", name);
-		for (size_t i = 0; i < count && !found; i++) {
+		for (size_t i = 0; !found && (entry = pv_reference_at(i)) != NULL; i++) {
 			char full[128];
-			snprintf(full, sizeof(full), "%s.%s", entries[i].owner, entries[i].name);
+			snprintf(full, sizeof(full), "%s.%s", entry->owner, entry->name);
 			found = strcmp(full, name) == 0;
 		}
 		if (!found)
@@ -78,19 +80,18 @@ static void names_and_entries_match(void **state)
 
 static void entries_are_whole(void **state)
 {
-	size_t count;
-	const struct pv_reference_entry *entries = pv_reference_entries(&count);
-	for (size_t i = 0; i < count; i++) {
-		assert_true(strlen(entries[i].owner) > 0 && strlen(entries[i].name) > 0);
-		assert_true(strlen(entries[i].signature) > 0 && strlen(entries[i].since) > 0);
-		size_t len = strlen(entries[i].text);
-		if (len < 6 || entries[i].text[len - 1] != '.' ||
-		    strchr(entries[i].text, '\n') != NULL)
-			fail_msg("text of %s.%s", entries[i].owner, entries[i].name);
+	const struct pv_reference_entry *entry;
+	for (size_t i = 0; (entry = pv_reference_at(i)) != NULL; i++) {
+		assert_true(strlen(entry->owner) > 0 && strlen(entry->name) > 0);
+		assert_true(strlen(entry->signature) > 0 && strlen(entry->since) > 0);
+		size_t len = strlen(entry->text);
+		if (len < 6 || entry->text[len - 1] != '.' || strchr(entry->text, '\n') != NULL)
+			fail_msg("text of %s.%s", entry->owner, entry->name);
 		for (size_t j = 0; j < i; j++) {
-			if (strcmp(entries[i].owner, entries[j].owner) == 0 &&
-			    strcmp(entries[i].name, entries[j].name) == 0)
-				fail_msg("%s.%s is there twice", entries[i].owner, entries[i].name);
+			const struct pv_reference_entry *other = pv_reference_at(j);
+			if (strcmp(entry->owner, other->owner) == 0 &&
+			    strcmp(entry->name, other->name) == 0)
+				fail_msg("%s.%s is there twice", entry->owner, entry->name);
 		}
 	}
 }
@@ -98,20 +99,19 @@ static void entries_are_whole(void **state)
 /* An option that is really read complains about a value of a type that no option takes. */
 static void options_are_read(void **state)
 {
-	size_t count;
-	const struct pv_reference_entry *entries = pv_reference_entries(&count);
-	for (size_t i = 0; i < count; i++) {
+	const struct pv_reference_entry *entry;
+	for (size_t i = 0; (entry = pv_reference_at(i)) != NULL; i++) {
 		struct pv_bytes script = {0};
-		const char *name = entries[i].name;
-		if (entries[i].kind != PV_REFERENCE_OPTION || strcmp(name, "skip") == 0 ||
+		const char *name = entry->name;
+		if (entry->kind != PV_REFERENCE_OPTION || strcmp(name, "skip") == 0 ||
 		    strcmp(name, "slow") == 0)
 			continue;
-		if (strcmp(entries[i].owner, "VmOptions") == 0)
+		if (strcmp(entry->owner, "VmOptions") == 0)
 			pv_bytes_printf(&script, "provium:vm('v', 'tiny', {%s = print})", name);
-		else if (strcmp(entries[i].owner, "RestoreOptions") == 0)
+		else if (strcmp(entry->owner, "RestoreOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):restore('x', {%s = print})", name);
-		else if (strcmp(entries[i].owner, "RunOptions") == 0)
+		else if (strcmp(entry->owner, "RunOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):boot():run('x', {%s = print})", name);
 		else

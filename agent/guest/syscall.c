@@ -1,0 +1,147 @@
+/*
+ * Executing system calls: addresses of buffers go to their places, the kernel is asked, and that is
+ * all; nothing here knows what a number means, except where the call would take the agent's own
+ * ground away.
+ *
+ * A child of fork, vfork, clone or clone3 must not come back into the agent: it ends where it
+ * comes to life (guest/syscall_raw.S).
+ *
+ * Stopping: a thread that hangs in the kernel gets a signal, and the kernel returns EINTR. A signal
+ * that comes a moment too early would be lost, so the handler looks where the thread was: between
+ * the look at `wanted` and the end of the call it is moved behind it.
+ */
+#include "agent/guest/syscall.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "agent/proto/protocol.h"
+
+#ifndef __x86_64__
+#error "guest/syscall_raw.S is for x86-64"
+#endif
+
+/* The last one: nobody else has a use for it. */
+#define STOP_SIGNAL 64
+
+/* The second system call interface of x86-64 (x32) has the same numbers with this bit. */
+#define X32_BIT UINT32_C(0x40000000)
+
+int64_t pv_syscall_raw(const int64_t *words, const atomic_int *stop, long ends_child);
+extern const char pv_syscall_raw_begin[];
+extern const char pv_syscall_raw_end[];
+extern const char pv_syscall_raw_stop[];
+
+static void come_back(int number, siginfo_t *info, void *context)
+{
+	ucontext_t *thread = context;
+	greg_t *at = &thread->uc_mcontext.gregs[REG_RIP];
+	(void)number;
+	(void)info;
+	if (*at >= (greg_t)(uintptr_t)pv_syscall_raw_begin &&
+	    *at < (greg_t)(uintptr_t)pv_syscall_raw_end)
+		*at = (greg_t)(uintptr_t)pv_syscall_raw_stop;
+}
+
+void pv_syscall_init(void)
+{
+	struct sigaction action = {.sa_sigaction = come_back, .sa_flags = SA_SIGINFO};
+	sigaction(STOP_SIGNAL, &action, NULL);
+}
+
+void pv_syscall_interrupt(struct pv_syscall_stop *stop)
+{
+	atomic_store(&stop->wanted, 1);
+	pid_t thread = atomic_load(&stop->thread);
+	if (thread != 0)
+		syscall(SYS_tgkill, getpid(), thread, STOP_SIGNAL);
+}
+
+/* The kernel looks at 32 bits only. */
+static uint32_t number_of(int64_t nr)
+{
+	return (uint32_t)nr & ~X32_BIT;
+}
+
+static bool makes_child(int64_t nr)
+{
+	uint32_t number = number_of(nr);
+	return number == SYS_fork || number == SYS_vfork || number == SYS_clone ||
+	       number == SYS_clone3;
+}
+
+enum pv_buffers_end pv_syscall_end(int64_t nr)
+{
+	static const uint16_t remapping[] = {SYS_mmap, SYS_mprotect, SYS_madvise, SYS_shmat,
+	    SYS_remap_file_pages, SYS_pkey_mprotect, SYS_process_madvise, SYS_brk, SYS_mlock,
+	    SYS_mlock2, SYS_mbind};
+	uint32_t number = number_of(nr);
+	if (number == SYS_munmap || number == SYS_mremap)
+		return PV_BUFFERS_LEAVE;
+	for (size_t i = 0; i < sizeof(remapping) / sizeof(remapping[0]); i++) {
+		if (number == remapping[i])
+			return PV_BUFFERS_UNMAP;
+	}
+	return PV_BUFFERS_REUSE;
+}
+
+static bool is_index(int64_t number, uint64_t count)
+{
+	return number >= 0 && (uint64_t)number < count;
+}
+
+bool pv_syscall_check(const struct pv_request_syscall *call, const char **why)
+{
+	const struct pv_request_numbers *lens = &call->lens, *nested = &call->nested;
+	*why = "syscall: `ptrs` must be arguments from 0 to 5, no more than there are buffers";
+	if (call->ptrs.count > lens->count)
+		return false;
+	for (size_t i = 0; i < call->ptrs.count; i++) {
+		if (!is_index(call->ptrs.at[i], 6))
+			return false;
+	}
+	*why = "syscall: `nested` must be triples of parent, child and a place within the parent";
+	if (nested->count % 3 != 0)
+		return false;
+	for (size_t i = 0; i < nested->count; i += 3) {
+		const int64_t *link = &nested->at[i];
+		if (!is_index(link[0], lens->count) || !is_index(link[1], lens->count))
+			return false;
+		int64_t len = lens->at[link[0]];
+		if (link[2] < 0 || len < (int64_t)sizeof(void *) ||
+		    link[2] > len - (int64_t)sizeof(void *))
+			return false;
+	}
+	return true;
+}
+
+static int64_t issue(const int64_t *words, struct pv_syscall_stop *stop)
+{
+	atomic_store(&stop->thread, (pid_t)syscall(SYS_gettid));
+	return pv_syscall_raw(words, &stop->wanted, makes_child(words[0]));
+}
+
+int64_t pv_syscall_execute_words(const int64_t *words, struct pv_syscall_stop *stop)
+{
+	return issue(words, stop);
+}
+
+int64_t pv_syscall_execute(
+    const struct pv_request_syscall *call, struct pv_buffers *buffers, struct pv_syscall_stop *stop)
+{
+	int64_t words[PV_PROTOCOL_SYSCALL_WORDS] = {call->nr};
+	if (call->args.count > 0)
+		memcpy(&words[1], call->args.at, call->args.count * sizeof(words[0]));
+	for (size_t i = 0; i < call->ptrs.count; i++)
+		words[1 + call->ptrs.at[i]] = (int64_t)(uintptr_t)buffers->at[i];
+	for (size_t i = 0; i < call->nested.count; i += 3) {
+		const int64_t *link = &call->nested.at[i];
+		uint64_t address = (uint64_t)(uintptr_t)buffers->at[link[1]];
+		memcpy(buffers->at[link[0]] + link[2], &address, sizeof(address));
+	}
+	return issue(words, stop);
+}

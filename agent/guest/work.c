@@ -1,0 +1,208 @@
+/*
+ * Work on pool threads, because any of it may block for ever (a FIFO, a hung disk). A thread takes
+ * the loop lock only to take data in and to answer.
+ *
+ * Sending pauses while the queue to the host is full. Input waits in `input`, at most
+ * PV_PROTOCOL_WINDOW bytes of it, and what has been digested is credit for the host. A call whose
+ * stream ended lives on until its thread comes back from the kernel.
+ */
+#include "agent/guest/work.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+static struct pv_work *work_of(struct pv_call *call)
+{
+	return (struct pv_work *)call;
+}
+
+static void lock(struct pv_work *work)
+{
+	pv_loop_lock(work->call.calls->loop);
+}
+
+static void unlock(struct pv_work *work)
+{
+	pv_loop_unlock(work->call.calls->loop);
+}
+
+static void destroy(struct pv_work *work)
+{
+	pv_bytes_finish(&work->input);
+	pv_fd_close(&work->cancel_fd);
+	free(work->memory);
+	free(work);
+}
+
+int pv_work_send(struct pv_work *work, const void *data, size_t len)
+{
+	lock(work);
+	while (!work->cancelled && !pv_call_has_room(&work->call))
+		pv_loop_wait(work->call.calls->loop, PV_CLOCK_NEVER);
+	int status = work->cancelled ? -ECANCELED : 0;
+	if (status == 0) {
+		pv_call_data(&work->call, PV_PROTOCOL_CHANNEL_FILE, data, len);
+		pv_call_flush(&work->call);
+	}
+	unlock(work);
+	return status;
+}
+
+int pv_work_take(struct pv_work *work, struct pv_bytes *piece)
+{
+	piece->len = 0;
+	lock(work);
+	while (!work->cancelled && !work->input_ended && work->input.len == 0)
+		pv_loop_wait(work->call.calls->loop, PV_CLOCK_NEVER);
+	int status = work->cancelled ? -ECANCELED : work->input.len > 0;
+	if (status > 0) {
+		struct pv_bytes empty = *piece;
+		*piece = work->input;
+		work->input = empty;
+	}
+	unlock(work);
+	return status;
+}
+
+void pv_work_credit(struct pv_work *work, size_t len)
+{
+	lock(work);
+	if (!work->input_ended) {
+		pv_call_credit(&work->call, len);
+		pv_call_flush(&work->call);
+	}
+	unlock(work);
+}
+
+void pv_work_answer(struct pv_work *work, const char *key, int64_t value)
+{
+	if (work->count < PV_REPLY_NUMBERS_MAX)
+		work->numbers[work->count++] = (struct pv_reply_number){key, value};
+}
+
+/* Makes the descriptor by which a cancellation wakes poll(2). Returns 0 or -errno. */
+static int watch_cancel(struct pv_work *work)
+{
+	if (work->cancel_fd >= 0)
+		return 0;
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	lock(work);
+	work->cancel_fd = fd;
+	int status = work->cancelled ? -ECANCELED : 0;
+	unlock(work);
+	return status;
+}
+
+int pv_work_wait_readable(struct pv_work *work, int fd)
+{
+	int status = watch_cancel(work);
+	if (status < 0)
+		return status;
+	struct pollfd waits[] = {
+	    {.fd = fd,	       .events = POLLIN},
+	    {.fd = work->cancel_fd, .events = POLLIN},
+	};
+	while (poll(waits, 2, -1) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	return waits[1].revents != 0 ? -ECANCELED : 0;
+}
+
+static void run(struct pv_pool_job *job)
+{
+	struct pv_work *work = (struct pv_work *)((char *)job - offsetof(struct pv_work, job));
+	struct pv_calls *calls = work->call.calls;
+	int status = work->run(work);
+	pv_loop_lock(calls->loop);
+	if (work->release)
+		work->release(work);
+	if (status < 0)
+		pv_call_fail(&work->call, -status, NULL);
+	else if (work->is_stat)
+		pv_call_end_stat(&work->call, &work->stat);
+	else
+		pv_call_end_numbers(&work->call, work->numbers, work->count);
+	pv_loop_unlock(calls->loop);
+	destroy(work);
+}
+
+static void take_chunk(struct pv_call *call, struct pv_span data)
+{
+	struct pv_work *work = work_of(call);
+	if (work->input_ended)
+		return;
+	if (work->input.len + data.len > PV_PROTOCOL_WINDOW ||
+	    pv_bytes_append(&work->input, data.data, data.len) < 0) {
+		/* The host ignores the credit rule, or there is no memory: the stream is no use. */
+		pv_connection_break(&call->calls->connection);
+		return;
+	}
+	pv_loop_wake(call->calls->loop);
+}
+
+static void take_finish(struct pv_call *call)
+{
+	work_of(call)->input_ended = true;
+	pv_loop_wake(call->calls->loop);
+}
+
+static void cancel(struct pv_call *call)
+{
+	struct pv_work *work = work_of(call);
+	work->cancelled = true;
+	if (work->cancel_fd >= 0)
+		(void)!eventfd_write(work->cancel_fd, 1);
+	pv_loop_wake(call->calls->loop);
+}
+
+static const struct pv_call_ops ops = {
+    .chunk = take_chunk,
+    .finish = take_finish,
+    .cancel = cancel,
+};
+
+static void refuse(struct pv_calls *calls, uint64_t id)
+{
+	static const struct pv_call_ops none;
+	struct pv_call call;
+	pv_call_begin(&call, calls, id, &none);
+	pv_call_refuse(&call, PV_REPLY_INTERNAL, "out of memory (a file operation)");
+}
+
+struct pv_work *pv_work_start(struct pv_calls *calls, struct pv_request *request,
+    int (*run_work)(struct pv_work *work), const struct pv_work_upload *upload)
+{
+	struct pv_work *work = calloc(1, sizeof(*work));
+	if (!work) {
+		refuse(calls, request->id);
+		return NULL;
+	}
+	pv_call_begin(&work->call, calls, request->id, &ops);
+	work->request = *request;
+	work->request.doc = NULL;
+	work->memory = request->memory;
+	request->memory = NULL;
+	work->cancel_fd = -1;
+	work->run = run_work;
+	work->input_ended = !upload || !upload->more;
+	work->job.run = run;
+	int status = 0;
+	if (upload)
+		status = pv_bytes_append(&work->input, upload->data.data, upload->data.len);
+	if (status == 0)
+		status = pv_pool_run(&calls->pool, &work->job);
+	if (status == 0)
+		return work;
+	pv_call_fail(&work->call, -status, NULL);
+	destroy(work);
+	return NULL;
+}

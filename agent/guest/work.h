@@ -1,0 +1,66 @@
+/*
+ * Calls whose work may block: each runs on a pool thread. Functions with a thread in their name's
+ * comment say so; everything else needs the loop lock.
+ */
+#ifndef PV_AGENT_GUEST_WORK_H
+#define PV_AGENT_GUEST_WORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/guest/call.h"
+
+struct pv_work {
+	struct pv_call call; /* first: the ops get it */
+	struct pv_pool_job job;
+	/* Strings are in `memory`, spans of data are not valid. */
+	struct pv_request request;
+	void *memory;
+	int (*run)(struct pv_work *work);
+	/* The answer when `run` returned 0, set by it: numbers unless `is_stat`. */
+	struct pv_reply_number numbers[PV_REPLY_NUMBERS_MAX];
+	size_t count;
+	struct pv_reply_stat stat;
+	bool is_stat;
+	/* What the operation holds for the length of the call, or NULL; `release` lets go of it,
+	 * under the lock. */
+	void *held;
+	void (*release)(struct pv_work *work);
+	/* Under the loop lock: */
+	struct pv_bytes input;
+	bool input_ended;
+	bool cancelled;
+	int cancel_fd; /* an eventfd that a cancellation makes readable; -1: none */
+};
+
+/* Bulk data that comes with a request. */
+struct pv_work_upload {
+	struct pv_span data;
+	bool more;
+};
+
+/*
+ * Begins the call and hands it to the pool: `run` on a thread without the loop lock, returns 0 with
+ * `numbers` or `stat` set, or a negative errno, which is the answer. `upload` NULL: the operation
+ * takes no data. Answers by itself when it cannot begin. Returns the work, whose `held` and
+ * `release` may be set until the lock is dropped, or NULL.
+ */
+struct pv_work *pv_work_start(struct pv_calls *calls, struct pv_request *request,
+    int (*run)(struct pv_work *work), const struct pv_work_upload *upload);
+
+/* --- for `run`, on its thread, without the lock --- */
+
+/* Queues data for the host, after waiting for room. Returns 0 or -ECANCELED. */
+int pv_work_send(struct pv_work *work, const void *data, size_t len);
+/* Waits for input and moves it to `piece`, whose content goes. Returns 1, 0 at its end, or
+ * -ECANCELED. */
+int pv_work_take(struct pv_work *work, struct pv_bytes *piece);
+/* So much of the input has been digested. */
+void pv_work_credit(struct pv_work *work, size_t len);
+/* Adds a number to the answer. */
+void pv_work_answer(struct pv_work *work, const char *key, int64_t value);
+/* Waits until `fd` can be read, when that is something that one waits for. Returns 0 or
+ * -ECANCELED. */
+int pv_work_wait_readable(struct pv_work *work, int fd);
+
+#endif

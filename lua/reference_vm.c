@@ -1,0 +1,123 @@
+/*
+ * The reference of the test language: VMs and their snapshots. What is written here is what users
+ * read, so a change of behaviour changes its entry in the same commit. Constant, any thread.
+ */
+#include "lua/reference_entry.h"
+
+static const struct pv_reference_entry entries[] = {
+    ENTRY("VM", "boot", METHOD, "vm:boot(opts?) -> VM",
+	"Starts the guest and waits for its agent. `opts` (see VmOptions) win over those of the "
+	"creation, key by key. When the guest does not get there, the error "
+	"holds the last 64 KiB of its console.",
+	"0.1"),
+    ENTRY(
+	"VM", "pause", METHOD, "vm:pause()", "Stops the guest's CPUs; it keeps its state.", "0.1"),
+    ENTRY("VM", "resume", METHOD, "vm:resume()", "Lets a paused guest go on.", "0.1"),
+    ENTRY("VM", "reset", METHOD, "vm:reset()",
+	"Reboots the guest and returns when its agent answers again. The console's log goes on.",
+	"0.1"),
+    ENTRY("VM", "power_button", METHOD, "vm:power_button()",
+	"Presses the power button and waits until the guest has powered off.", "0.1"),
+    ENTRY("VM", "shutdown", METHOD, "vm:shutdown()",
+	"Ends the guest at once, from any state. Calling it again does nothing.", "0.1"),
+    ENTRY("VM", "close", METHOD, "vm:close()",
+	"The same as `vm:shutdown`; also what happens at the end of a block with `local vm "
+	"<close>`.",
+	"0.1"),
+    ENTRY("VM", "snapshot", METHOD, "vm:snapshot(path?) -> Snapshot",
+	"Saves a booted or paused guest, which goes on as it was. Without a path the snapshot is "
+	"kept in memory and gone with the file of tests; with one it is that file, which other "
+	"runs can restore. Refused while operations are in progress.",
+	"0.1"),
+    ENTRY("VM", "restore", METHOD, "vm:restore(snapshot, opts?) -> VM",
+	"Lets a saved guest go on in a VM that is not booted, or was shut down: a Snapshot, or the "
+	"path of one. Its processes continue where they were. Memory, CPUs, vsock address and "
+	"profile are the saved guest's. See RestoreOptions.",
+	"0.1"),
+    ENTRY("VM", "fork", METHOD, "vm:fork(n) -> VM[]",
+	"`n` running copies of a booted or paused guest, which share its memory until they write. "
+	"They are VMs of the present scope's lab, named `NAME#1`, `NAME#2` and so on.",
+	"0.1"),
+    ENTRY("VM", "name", METHOD, "vm:name() -> string", "The VM's name.", "0.1"),
+    ENTRY("VM", "profile", METHOD, "vm:profile() -> string", "The name of its profile.", "0.1"),
+    ENTRY("VM", "state", METHOD, "vm:state() -> string",
+	"`created`, `booted`, `paused`, `shutdown` or `dead`.", "0.1"),
+    ENTRY("VM", "cid", METHOD, "vm:cid() -> integer?",
+	"The guest's vsock address, nil before it was booted.", "0.1"),
+    ENTRY("VM", "is_quiescent", METHOD, "vm:is_quiescent() -> boolean",
+	"True when no operation, open file or stream is in progress.", "0.1"),
+    ENTRY("VM", "open_file_count", METHOD, "vm:open_file_count() -> integer",
+	"How many files of the guest are open.", "0.1"),
+    ENTRY("VM", "open_stream_count", METHOD, "vm:open_stream_count() -> integer",
+	"How many streams from the guest are open.", "0.1"),
+    ENTRY("VM", "console", METHOD, "vm:console() -> Console",
+	"The guest's console; works in every state.", "0.1"),
+    ENTRY("VM", "run", METHOD, "vm:run(command, args_or_opts?) -> RunResult",
+	"Runs a command in the guest and waits for its end. With a string alone the guest's shell "
+	"runs it; with an array of arguments it is a program that is looked "
+	"up in PATH and gets them as they are; with options see RunOptions. A program that cannot "
+	"be started is an error.",
+	"0.1"),
+    ENTRY("VM", "read_file", METHOD, "vm:read_file(path) -> string",
+	"The content of a file of the guest, of any size; works for /proc and /sys.", "0.1"),
+    ENTRY("VM", "write_file", METHOD, "vm:write_file(path, data)",
+	"Creates the file (0644) or replaces its content.", "0.1"),
+    ENTRY("VM", "push_file", METHOD, "vm:push_file(host, guest, opts?)",
+	"Copies a file of the host into the guest, with its permission bits. A relative `host` "
+	"starts at the directory of the Lua file with the call. `opts` is "
+	"`{auto_dep = true}`, for the fixture cache.",
+	"0.1"),
+    ENTRY("VM", "stat", METHOD, "vm:stat(path) -> Stat",
+	"What the guest knows about a path; follows symbolic links.", "0.1"),
+    ENTRY("VM", "listdir", METHOD, "vm:listdir(path) -> DirEntry[]",
+	"The entries of a directory, in no order, without `.` and `..`.", "0.1"),
+    ENTRY("VM", "mkdir", METHOD, "vm:mkdir(path, opts?)",
+	"Makes a directory with the permission bits `opts.perm` (0755), whatever the guest's "
+	"umask. "
+	"With `opts.parents` missing directories above it are made as well, and one that is there "
+	"already is no error.",
+	"0.1"),
+    ENTRY("VM", "unlink", METHOD, "vm:unlink(path)",
+	"Removes a file, a link, or an empty directory.", "0.1"),
+    ENTRY("VM", "rename", METHOD, "vm:rename(from, to)",
+	"Renames in one step; a file that is at `to` is replaced.", "0.1"),
+
+    ENTRY("RestoreOptions", "clock", OPTION, "string",
+	"`\"now\"` sets the guest's wall clock to the host's time before anything else is asked of "
+	"it; monotonic clocks and timers go on. Without it the clock goes on where it stood when "
+	"the "
+	"guest was saved.",
+	"0.1"),
+
+    ENTRY("VmOptions", "memory", OPTION, "integer|string",
+	"RAM in bytes or as a size such as `\"1G\"`; 512 MiB when not given.", "0.1"),
+    ENTRY(
+	"VmOptions", "cpus", OPTION, "integer", "Number of virtual CPUs; 1 when not given.", "0.1"),
+    ENTRY("VmOptions", "kernel_cmdline", OPTION, "string",
+	"Replaces the profile's kernel command line.", "0.1"),
+    ENTRY("VmOptions", "kernel_cmdline_append", OPTION, "string",
+	"Added behind the kernel command line.", "0.1"),
+    ENTRY("VmOptions", "rng_seed", OPTION, "integer",
+	"Makes the guest's entropy the same in every run.", "0.1"),
+    ENTRY("VmOptions", "initial_time", OPTION, "number",
+	"The guest's clock at boot, seconds since 1970, with fractions.", "0.1"),
+    ENTRY("VmOptions", "agent_timeout", OPTION, "number|string",
+	"How long to wait for the agent; the profile's `agent_boot_timeout` when not given.",
+	"0.1"),
+    ENTRY("VmOptions", "files", OPTION, "{path=, content=, mode=0644}[]",
+	"Files that are there before any program of the guest runs.", "0.1"),
+    ENTRY("VmOptions", "disks", OPTION, "table[]",
+	"Not available yet: giving one raises an error that says so.", "0.1"),
+
+    ENTRY("Snapshot", "path", METHOD, "snapshot:path() -> string",
+	"The path of the file. A snapshot in memory is written to a nameless temporary file when "
+	"this is first called; its path ends with the run.",
+	"0.1"),
+    ENTRY("Snapshot", "size", METHOD, "snapshot:size() -> integer",
+	"The length of the file in bytes, holes included; 0 when it is gone.", "0.1"),
+    ENTRY("Snapshot", "delete", METHOD, "snapshot:delete()",
+	"Removes it. Guests that were restored from it go on. Calling it again does nothing.",
+	"0.1"),
+};
+
+const struct pv_reference_table pv_reference_vm = PV_REFERENCE_TABLE(entries);
