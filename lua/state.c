@@ -22,6 +22,7 @@
 #include "lua/json.h"
 #include "lua/lab.h"
 #include "lua/lab_snapshot.h"
+#include "lua/legacy.h"
 #include "lua/reset.h"
 #include "lua/resource.h"
 #include "lua/run.h"
@@ -108,6 +109,7 @@ static int open_all(lua_State *L)
 	pv_lua_testcase_open(L);
 	pv_lua_wait_open(L);
 	pv_lua_json_open(L);
+	pv_lua_legacy_open(L);
 	pv_lua_lab_open(L);
 	pv_lua_vm_open(L);
 	pv_lua_snapshot_open(L);

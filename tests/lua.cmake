@@ -29,7 +29,7 @@ add_library(pv_lua_rig STATIC
 target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
 	PRIVATE pv_sanitize)
 
-foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command fixture guest guest_verdict snapshot console json state sys)
+foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command fixture guest guest_verdict snapshot console json state sys legacy)
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()
 

@@ -37,6 +37,7 @@
 #include "vmm/ram_copy.h"
 #include "vmm/ram_image.h"
 #include "vmm/ram_layer.h"
+#include "vmm/ram_own.h"
 #include "vmm/reap.h"
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
@@ -214,7 +215,7 @@ static void leave_image(struct pv_ram *ram)
 	pv_ram_image_leave(ram->mapped);
 	pv_ram_image_unref(ram->image);
 	ram->mapped = ram->image = NULL;
-	ram->mixed = false;
+	ram->mixed = ram->restored = false;
 }
 
 int pv_ram_init_private(
@@ -298,9 +299,11 @@ int pv_ram_clear(struct pv_ram *ram, struct pv_err *err)
 /* Private RAM begins as `image` from now on, which `used` is mapped for. Takes both. */
 static void begin_as(struct pv_ram *ram, struct pv_ram_image *image, struct pv_ram_image *used)
 {
+	const bool restored = ram->restored;
 	leave_image(ram);
 	ram->image = image;
 	ram->mapped = used;
+	ram->restored = restored; /* a layer lies over changes only */
 }
 
 /* The file becomes the image's. The descriptor stays ours until nothing can fail any more. */
@@ -328,7 +331,7 @@ static int copy_all(const struct pv_ram *ram, int *fd, struct pv_err *err)
 	uint64_t *own = calloc(PV_RAM_SET_WORDS(ram->size / PV_RAM_PAGE), sizeof(*own));
 	if (!own)
 		return pv_err_nomem(err, "guest memory");
-	bool known = !ram->mixed && pv_ram_find_own(ram, own);
+	bool known = !ram->mixed && pv_ram_own_find(ram, own);
 	int code = make_file(ram->pool, ram->size, fd, err);
 	if (code == 0)
 		code = pv_ram_copy(ram, known ? own : NULL, &all, 1, *fd, err);
@@ -358,6 +361,7 @@ static int freeze_copy(struct pv_ram *ram, struct pv_ram_image **out, struct pv_
 		return explain_map(ram, code, err);
 	}
 	begin_as(ram, pv_ram_image_ref(*out), used);
+	ram->restored = false;
 	return 0;
 }
 
@@ -435,9 +439,10 @@ int pv_ram_freeze(struct pv_ram *ram, struct pv_ram_image **out, struct pv_err *
 int pv_ram_rewind(struct pv_ram *ram, struct pv_ram_image *image, struct pv_err *err)
 {
 	if (ram->fd < 0 && ram->image == image && !ram->mixed) {
-		if (madvise(ram->host, ram->size, MADV_DONTNEED) < 0)
-			return pv_err_system(err, errno, "cannot drop changes of guest memory");
-		return 0;
+		int undone = pv_ram_own_undo(ram);
+		return undone < 0
+			   ? pv_err_system(err, -undone, "cannot undo changes of guest memory")
+			   : 0;
 	}
 	struct pv_ram before = *ram;
 	int code = map_image(ram, image, map_again, err);
@@ -445,7 +450,7 @@ int pv_ram_rewind(struct pv_ram *ram, struct pv_ram_image *image, struct pv_err 
 		return code;
 	pv_ram_image_leave(before.mapped);
 	pv_ram_image_unref(before.image);
-	ram->mixed = false;
+	ram->mixed = ram->restored = false;
 	pv_fd_close(&ram->fd);
 	return 0;
 }

@@ -30,7 +30,8 @@ struct pv_ram {
 	 * references. NULL while it is shared. */
 	struct pv_ram_image *image;
 	struct pv_ram_image *mapped;
-	bool mixed; /* was mapped anew in part only: what is the machine's own cannot be told */
+	bool restored; /* pages of the machine's own may be as they are in the image */
+	bool mixed;    /* was mapped anew in part only: what is the machine's own cannot be told */
 };
 
 /*

@@ -3,29 +3,20 @@
  *
  * Reading a private mapping where its file has a hole would fill the hole of a tmpfs with a page of
  * zeroes, in the image that everybody shares. So holes are asked for (SEEK_DATA) and left alone
- * unless the machine itself has written there, which /proc/self/pagemap tells: a present or swapped
- * page that does not belong to the file is the machine's own. Where there is no pagemap, all is
+ * unless the machine itself has written there (vmm/ram_own.h). Where that cannot be told, all is
  * read.
  *
- * Runs on the thread that freezes a machine. Linux: Documentation/admin-guide/mm/pagemap.rst.
+ * Runs on the thread that freezes a machine.
  */
 #include "vmm/ram_copy.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "vmm/ram.h"
 #include "vmm/ram_image.h"
-
-/* Pages looked at in one step. */
-#define STEP_PAGES 1024u
-
-#define PAGEMAP_FILE	(UINT64_C(1) << 61) /* of the file, or shared */
-#define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
-#define PAGEMAP_PRESENT (UINT64_C(1) << 63)
 
 bool pv_ram_is_zero(const void *data, size_t len)
 {
@@ -52,30 +43,6 @@ static bool is_data(struct cursor *cursor, uint64_t at)
 			cursor->start = cursor->end = UINT64_MAX;
 	}
 	return at >= cursor->start && at < cursor->end;
-}
-
-static bool is_own(uint64_t entry)
-{
-	return (entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) && !(entry & PAGEMAP_FILE);
-}
-
-bool pv_ram_find_own(const struct pv_ram *ram, uint64_t *set)
-{
-	const uint64_t pages = ram->size / PV_RAM_PAGE;
-	uint64_t entries[STEP_PAGES];
-	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	bool known = pagemap >= 0;
-	for (uint64_t first = 0; first < pages && known; first += STEP_PAGES) {
-		uint64_t count = pages - first < STEP_PAGES ? pages - first : STEP_PAGES;
-		uint64_t place = ((uintptr_t)ram->host / PV_RAM_PAGE + first) * sizeof(entries[0]);
-		known = pv_fd_pread_all(pagemap, entries, count * sizeof(entries[0]), place) == 0;
-		for (uint64_t i = 0; i < count && known; i++) {
-			if (is_own(entries[i]))
-				pv_ram_set_add(set, first + i);
-		}
-	}
-	pv_fd_close(&pagemap);
-	return known;
 }
 
 /* What `pv_ram_copy` is about. */

@@ -1,5 +1,5 @@
 /*
- * Copying private guest RAM: what the machine wrote, and what holds something. Nothing here knows
+ * Copying private guest RAM: what holds something. Nothing here knows
  * of machines. On the thread that freezes one, while no vCPU runs.
  */
 #ifndef PV_VMM_RAM_COPY_H
@@ -15,12 +15,6 @@ struct pv_ram_run;
 
 /* True when all of `len` bytes (a multiple of 32, aligned to 8) are zero. */
 bool pv_ram_is_zero(const void *data, size_t len);
-
-/*
- * Adds the pages that private RAM has written, which no longer belong to its image, to an empty set
- * (vmm/ram_runs.h). False: the host does not tell.
- */
-bool pv_ram_find_own(const struct pv_ram *ram, uint64_t *set);
 
 /*
  * Copies runs of private RAM, one behind the other, to the start of an empty file, whose holes

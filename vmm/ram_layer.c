@@ -2,10 +2,11 @@
  * What goes into a layer, and on what it is put.
  *
  * A layer holds the pages that the machine wrote since it began as its image, but not those that
- * were zero and are zero again. It lies on that image unless that one is deep already, or all
- * pieces would become too many: then it holds everything that differs from the image at the bottom
- * and lies on that, so machines that are frozen again and again do not pile up layers. With more
- * than half of RAM in it a whole copy is as good and needs nothing below it.
+ * were zero and are zero again, nor those that a rewind has set back. It lies on that image unless
+ * that one is deep already, or all pieces would become too many: then it holds everything that
+ * differs from the image at the bottom and lies on that, so machines that are frozen again and
+ * again do not pile up layers. With more than half of RAM in it a whole copy is as good and needs
+ * nothing below it.
  *
  * Runs on the thread that freezes a machine.
  */
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -22,6 +24,7 @@
 #include "vmm/ram.h"
 #include "vmm/ram_copy.h"
 #include "vmm/ram_image.h"
+#include "vmm/ram_own.h"
 
 /* Runs in one layer. */
 #define RUNS_MAX 256u
@@ -37,17 +40,19 @@ struct making {
 	struct pv_ram_run runs[RUNS_MAX];
 };
 
-/* The machine's page and the one that it replaced are both zero. */
-static int is_still_zero(const struct making *making, uint64_t page, void *buffer)
+/* The machine's page is the same as the one that it replaced. Only zeroes are looked at, unless
+ * pages are known to be there that nobody has written. Returns 1, 0 or -errno. */
+static int is_unchanged(const struct making *making, uint64_t page, void *buffer)
 {
 	const uint64_t at = page * PV_RAM_PAGE;
-	if (!pv_ram_is_zero(making->ram->host + at, PV_RAM_PAGE))
+	const uint8_t *now = making->ram->host + at;
+	if (!making->ram->restored && !pv_ram_is_zero(now, PV_RAM_PAGE))
 		return 0;
 	int code = pv_ram_image_read(making->ram->image, at, buffer, PV_RAM_PAGE);
-	return code < 0 ? code : pv_ram_is_zero(buffer, PV_RAM_PAGE);
+	return code < 0 ? code : memcmp(now, buffer, PV_RAM_PAGE) == 0;
 }
 
-static int drop_zeroes(struct making *making)
+static int drop_unchanged(struct making *making)
 {
 	uint64_t buffer[PV_RAM_PAGE / sizeof(uint64_t)];
 	for (uint64_t page = 0; page < making->pages; page++) {
@@ -56,7 +61,7 @@ static int drop_zeroes(struct making *making)
 			continue;
 		}
 		int code =
-		    pv_ram_set_has(making->own, page) ? is_still_zero(making, page, buffer) : 0;
+		    pv_ram_set_has(making->own, page) ? is_unchanged(making, page, buffer) : 0;
 		if (code < 0)
 			return code;
 		if (code == 1)
@@ -130,9 +135,9 @@ int pv_ram_layer_make(const struct pv_ram *ram, struct pv_ram_image **out, struc
 	making->wanted = calloc(PV_RAM_SET_WORDS(making->pages), sizeof(uint64_t));
 	int code = making->own && making->wanted ? 0 : pv_err_nomem(err, "layer of guest memory");
 	if (code == 0)
-		code = pv_ram_find_own(ram, making->own) ? 0 : 1;
+		code = pv_ram_own_find(ram, making->own) ? 0 : 1;
 	if (code == 0)
-		code = drop_zeroes(making);
+		code = drop_unchanged(making);
 	if (code < 0)
 		pv_err_system(err, -code, "cannot read guest memory");
 	if (code == 0)

@@ -3,8 +3,10 @@
  * the generator takes from the pool only now and then: it is told to do so at once, which makes the
  * output of all processors, and what is kept in batches for them, depend on the new bytes.
  *
- * The device is opened for each time: it happens once per restore, and where /dev is may have
- * changed since the last.
+ * An agent that came before the init keeps the device open: an init may have no /dev at all, and
+ * copies of such a guest must part as well. The node that it is opened by lies in the initramfs and
+ * is gone at once, so no file system that an init mounts stays busy. An agent that was started by
+ * an init opens what /dev has, each time, because where that is may change.
  */
 #include "agent/guest/entropy.h"
 
@@ -14,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "agent/proto/protocol.h"
@@ -25,7 +29,22 @@ struct pool_info {
 	uint8_t data[PV_PROTOCOL_ENTROPY_MAX];
 };
 
-static int open_device(void)
+/* Fixed numbers (Linux: Documentation/admin-guide/devices.txt). */
+#define MEM_MAJOR     1
+#define URANDOM_MINOR 9
+
+#define NODE "/.provium-urandom"
+
+int pv_entropy_open(void)
+{
+	if (mknod(NODE, S_IFCHR | 0600, makedev(MEM_MAJOR, URANDOM_MINOR)) < 0)
+		return -1;
+	int fd = open(NODE, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	unlink(NODE);
+	return fd;
+}
+
+static int find_device(void)
 {
 	int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC | O_NOCTTY);
 	return fd >= 0 ? fd : open("/dev/random", O_WRONLY | O_CLOEXEC | O_NOCTTY);
@@ -42,15 +61,15 @@ static int add(int fd, const struct pool_info *info)
 	return 0;
 }
 
-void pv_entropy_add(struct pv_span data)
+void pv_entropy_add(int device, struct pv_span data)
 {
 	if (data.len == 0 || data.len > PV_PROTOCOL_ENTROPY_MAX)
 		return;
 	struct pool_info info = {.entropy_bits = (int)data.len * 8, .size = (int)data.len};
 	memcpy(info.data, data.data, data.len);
-	int fd = open_device();
+	int fd = device >= 0 ? device : find_device();
 	int code = fd < 0 ? errno : add(fd, &info);
-	if (fd >= 0)
+	if (fd >= 0 && fd != device)
 		close(fd);
 	explicit_bzero(&info, sizeof(info));
 	if (code != 0)

@@ -6,6 +6,7 @@
  * the init (guest/boot.c) provium-agent --serve        started by the init of a guest image; serves
  * in the foreground provium-agent --serve-fd N   serves the connected socket N and ends with it;
  * for tests on the host
+ *   provium-agent --worker N     started by an agent: its worker process, on the connected socket N
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,16 +20,18 @@
 
 #include "agent/guest/boot.h"
 #include "agent/guest/call.h"
+#include "agent/guest/entropy.h"
 #include "agent/guest/modules.h"
 #include "agent/guest/power.h"
 #include "base/err.h"
 
 /* How the process was started. */
 struct role {
-	bool init;   /* nobody else is PID 1 */
-	bool beside; /* of an initramfs' own init */
-	int fd;	     /* a socket to serve, or -1 */
-	int rest_fd; /* what reads as ended when all is loaded, or -1 */
+	bool init;	/* nobody else is PID 1 */
+	bool beside;	/* of an initramfs' own init */
+	int fd;		/* a socket to serve, or -1 */
+	int rest_fd;	/* what reads as ended when all is loaded, or -1 */
+	int entropy_fd; /* of pv_entropy_open */
 };
 
 /*
@@ -54,6 +57,7 @@ static int serve(const struct role *role)
 		goto fail;
 	pv_loop_lock(loop);
 	pv_calls_init(calls, loop);
+	calls->entropy_fd = role->entropy_fd;
 	int status = pv_reaper_init(
 	    &calls->reaper, loop, role->init ? pv_power_signalled : NULL, NULL, &err);
 	if (status == 0 && role->fd >= 0)
@@ -90,9 +94,10 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-	struct role role = {.fd = -1, .rest_fd = -1};
+	struct role role = {.fd = -1, .rest_fd = -1, .entropy_fd = -1};
 	umask(022);
 	if (getpid() == 1 && !(argc > 1 && strncmp(argv[1], "--", 2) == 0)) {
+		role.entropy_fd = pv_entropy_open();
 		/* The kernel passes its own words as arguments; they are for an init. */
 		role.beside = pv_boot_begin(argv, &role.rest_fd);
 		role.init = !role.beside;
@@ -104,14 +109,15 @@ int main(int argc, char **argv)
 	}
 	reset_signals();
 	pv_boot_complete_process();
-	if (argc == 3 && strcmp(argv[1], "--serve-fd") == 0) {
+	bool is_worker = argc == 3 && strcmp(argv[1], "--worker") == 0;
+	if (is_worker || (argc == 3 && strcmp(argv[1], "--serve-fd") == 0)) {
 		char *end;
 		long number = strtol(argv[2], &end, 10);
 		if (*end || end == argv[2] || number < 0 || number > 1 << 20)
 			return usage();
 		role.fd = (int)number;
 		fcntl(role.fd, F_SETFD, FD_CLOEXEC);
-		return serve(&role);
+		return is_worker ? pv_worker_main(role.fd) : serve(&role);
 	}
 	if (argc != 2 || strcmp(argv[1], "--serve") != 0)
 		return usage();

@@ -113,3 +113,16 @@ test("the generation id comes from the seed", function(t)
 	local third = provium:vm("third", "linux", {memory = "128M", rng_seed = 43}):boot()
 	t:assert_neq(generation(third), generation(seeded))
 end)
+
+test("copies part when the guest's init makes no /dev", function(t)
+	local init = "#!/bin/busybox sh\n/bin/busybox mkfifo /wait\nexec 3<>/wait\nread -u 3 x\n"
+	local bare = provium:vm("bare", "linux", {memory = "128M", files = {{path = "/init", content = init, mode = 493}}}):boot()
+	bare:run("/bin/busybox mkdir -p /mnt && /bin/busybox mount -t proc proc /mnt"):assert_ok()
+	t:assert_eq(bare:run("/bin/busybox ls /dev /.provium*").stdout:match("urandom"), nil)
+	local drawn = {}
+	for i, fork in ipairs(bare:fork(3)) do
+		drawn[i] = fork:read_file("/mnt/sys/kernel/random/uuid")
+		t:assert_eq(fork:console():read_log():find("takes no entropy"), nil)
+	end
+	differ(t, drawn, "random bytes")
+end)

@@ -40,7 +40,7 @@ local arguments = {
     meta = options, pos = anything,
     hay = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
     needle = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
-    number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
+    expected = anything, actual = anything, message = anything, number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
     text = {valid = "1", wrong = kind("boolean", "table", "func")},
     ["Lab.fixture.name"] = name, ["Lab.barrier.timeout"] = span,
     ["provium.unpack.data"] = anything, ["provium.pack.data"] = anything,

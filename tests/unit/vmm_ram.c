@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "vmm/ram_image.h"
+#include "vmm/ram_own.h"
 #include "vmm/ram_runs.h"
 
 #define PAGE  UINT64_C(4096)
@@ -219,6 +220,70 @@ static void test_rewinds_to_each_layer(void **state)
 	pv_ram_finish(&ram, NULL);
 	pv_ram_image_unref(base);
 	pv_ram_image_unref(layer);
+}
+
+static uint64_t count_own(const struct pv_ram *ram)
+{
+	static uint64_t set[PV_RAM_SET_WORDS(PAGES)];
+	uint64_t count = 0;
+	memset(set, 0, sizeof(set));
+	assert_true(pv_ram_own_find(ram, set));
+	for (uint64_t page = 0; page < PAGES; page++)
+		count += pv_ram_set_has(set, page);
+	return count;
+}
+
+static void test_a_rewind_keeps_a_few_pages_and_drops_many(void **state)
+{
+	struct pv_ram ram;
+	struct pv_ram_image *base = begin(&ram);
+	for (unsigned i = 0; i < 3; i++) {
+		for (uint64_t page = 41; page < PAGES; page += 40)
+			*page_of(&ram, page) = 7;
+		const uint64_t wrote = count_own(&ram);
+		assert_in_range(wrote, PAGES / 40 - 1, PAGES / 40 + 1);
+		assert_int_equal(pv_ram_rewind(&ram, base, &err), 0);
+		/* As they were, and still there for the next run. */
+		for (uint64_t page = 0; page < PAGES; page++)
+			assert_int_equal(*page_of(&ram, page), page % 4 == 0 ? page + 1 : 0);
+		assert_int_equal(count_own(&ram), wrote);
+	}
+	for (uint64_t page = 0; page < PAGES; page += 3)
+		*page_of(&ram, page) = 7;
+	assert_in_range(count_own(&ram), PAGES / 3, PAGES);
+	assert_int_equal(pv_ram_rewind(&ram, base, &err), 0);
+	assert_int_equal(count_own(&ram), 0);
+	for (uint64_t page = 0; page < PAGES; page++)
+		assert_int_equal(*page_of(&ram, page), page % 4 == 0 ? page + 1 : 0);
+	pv_ram_finish(&ram, NULL);
+	pv_ram_image_unref(base);
+}
+
+static void test_what_was_rewound_is_in_no_layer(void **state)
+{
+	struct pv_ram ram;
+	struct pv_ram_image *base = begin(&ram);
+	for (uint64_t page = 40; page < PAGES; page += 40)
+		*page_of(&ram, page) = 7;
+	assert_int_equal(pv_ram_rewind(&ram, base, &err), 0);
+	struct pv_ram_image *same = freeze(&ram);
+	assert_ptr_equal(same, base);
+	pv_ram_image_unref(same);
+	*page_of(&ram, 400) = 8;
+	struct pv_ram_image *layer = freeze(&ram);
+	assert_int_equal(layer->piece_count, 3);
+	assert_int_equal(layer->pieces[1].size, PAGE);
+	/* Nor in the next. */
+	*page_of(&ram, 800) = 9;
+	struct pv_ram_image *next = freeze(&ram);
+	assert_int_equal(next->piece_count, 5);
+	assert_int_equal(pv_ram_rewind(&ram, layer, &err), 0);
+	assert_int_equal(*page_of(&ram, 400), 8);
+	assert_int_equal(*page_of(&ram, 800), 801);
+	pv_ram_finish(&ram, NULL);
+	pv_ram_image_unref(next);
+	pv_ram_image_unref(layer);
+	pv_ram_image_unref(base);
 }
 
 /* Twenty generations, each with a page of its own and one that all write. */
@@ -456,6 +521,8 @@ int main(void)
 	    cmocka_unit_test(test_a_layer_holds_what_was_written),
 	    cmocka_unit_test(test_nothing_written_is_no_layer),
 	    cmocka_unit_test(test_rewinds_to_each_layer),
+	    cmocka_unit_test(test_a_rewind_keeps_a_few_pages_and_drops_many),
+	    cmocka_unit_test(test_what_was_rewound_is_in_no_layer),
 	    cmocka_unit_test(test_layers_do_not_pile_up),
 	    cmocka_unit_test(test_scattered_pages_take_few_mappings),
 	    cmocka_unit_test(test_much_is_copied_whole),
