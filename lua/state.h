@@ -41,7 +41,7 @@ struct pv_lua {
 	/* Reports of guests' kernels; lua/guest_verdict.c. */
 	struct pv_verdicts early_verdicts; /* came before the running body */
 	bool expects_verdicts;		   /* the running body does */
-	bool is_legacy;		    /* the file asked for a VM in the older spelling */
+	bool is_legacy;			   /* the file asked for a VM in the older spelling */
 	/* A warning is collected here until its last piece came. */
 	struct pv_bytes warning;
 	bool warnings_off;
