@@ -11,7 +11,9 @@
 #include <stdint.h>
 
 #include "agent/host/client.h"
+#include "agent/host/open_file.h"
 #include "agent/host/path.h"
+#include "agent/host/syscall.h"
 #include "base/bytes.h"
 #include "lab/options.h"
 
