@@ -176,20 +176,31 @@ static int context_fail(lua_State *L)
 	return fail(L, verdict);
 }
 
+/* Raises the sentinel with `reason`, after recording it. */
+static int skip(lua_State *L, struct pv_lua_verdict *verdict, const char *reason, size_t len)
+{
+	if (verdict != NULL && !verdict->skipped) {
+		verdict->skipped = true;
+		pv_bytes_append(&verdict->skip_reason, reason, len);
+	}
+	lua_pushliteral(L, PV_LUA_CONTEXT_SKIP ": ");
+	lua_pushlstring(L, reason, len);
+	lua_concat(L, 2);
+	return lua_error(L);
+}
+
 static int context_skip(lua_State *L)
 {
 	struct pv_lua_verdict *verdict = verdict_of(L, "t:skip");
 	size_t len;
 	push_message(L, 2, "skipped");
 	const char *reason = lua_tolstring(L, -1, &len);
-	if (verdict != NULL && !verdict->skipped) {
-		verdict->skipped = true;
-		pv_bytes_append(&verdict->skip_reason, reason, len);
-	}
-	lua_pushliteral(L, PV_LUA_CONTEXT_SKIP ": ");
-	lua_insert(L, -2);
-	lua_concat(L, 2);
-	return lua_error(L);
+	return skip(L, verdict, reason, len);
+}
+
+int pv_lua_context_raise_skip(lua_State *L, const char *reason, size_t len)
+{
+	return skip(L, &pv_lua_state_of(L)->suite.verdict, reason, len);
 }
 
 static int context_log(lua_State *L)

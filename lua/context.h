@@ -11,4 +11,7 @@
  * May raise. */
 void pv_lua_context_push(lua_State *L, const char *name, int meta_index);
 
+/* Ends the body that runs as t:skip does. Does not return. */
+int pv_lua_context_raise_skip(lua_State *L, const char *reason, size_t len);
+
 #endif

@@ -64,6 +64,7 @@ static int lab_vm_fixture(lua_State *L)
 
 static int lab_fixture_of_run(lua_State *L)
 {
+	pv_lua_state_of(L)->is_legacy = true;
 	return get_vm(L, "provium.fixture", "name", true);
 }
 

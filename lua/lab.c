@@ -14,6 +14,7 @@
 #include "lua/handle.h"
 #include "lua/lab_settings.h"
 #include "lua/lab_snapshot.h"
+#include "lua/legacy.h"
 #include "lua/state.h"
 #include "lua/sys.h"
 #include "lua/vm.h"
@@ -52,17 +53,6 @@ static int lab_tostring(lua_State *L)
 		lua_pushfstring(
 		    L, "lab(%s; %I vm(s))", pv_lab_name(lab), (LUAI_UACINT)pv_lab_vm_count(lab));
 	return 1;
-}
-
-/* string.pack or string.unpack (upvalue 1), with or without the lab before the arguments. */
-static int forward_to_string(lua_State *L)
-{
-	if (luaL_testudata(L, 1, PV_LUA_LAB_TYPE) != NULL)
-		lua_remove(L, 1);
-	lua_pushvalue(L, lua_upvalueindex(1));
-	lua_insert(L, 1);
-	lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-	return lua_gettop(L);
 }
 
 /* --- dot access --- */
@@ -133,14 +123,7 @@ static void push_methods(lua_State *L)
 	luaL_setfuncs(L, pv_lua_lab_batch_methods, 0);
 	luaL_setfuncs(L, pv_lua_fixture_methods, 0);
 	luaL_setfuncs(L, pv_lua_lab_snapshot_methods, 0);
-	lua_getglobal(L, "string");
-	lua_getfield(L, -1, "pack");
-	lua_pushcclosure(L, forward_to_string, 1);
-	lua_setfield(L, -3, "pack");
-	lua_getfield(L, -1, "unpack");
-	lua_pushcclosure(L, forward_to_string, 1);
-	lua_setfield(L, -3, "unpack");
-	lua_pop(L, 1);
+	pv_lua_legacy_add(L, "lab");
 	pv_lua_sys_push(L);
 	lua_setfield(L, -2, "sys");
 }

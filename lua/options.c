@@ -17,6 +17,7 @@
 #include "lua/argument.h"
 #include "lua/duration.h"
 #include "lua/error.h"
+#include "lua/legacy.h"
 
 #define TYPE_NAME "provium.options"
 
@@ -185,10 +186,7 @@ static void read_files(lua_State *L, const char *function, struct pv_options *op
 	pv_lua_argument_table(L, -1, function, "opts.files");
 	lua_Integer count = luaL_len(L, -1);
 	if (count == 0) {
-		lua_pushnil(L);
-		if (lua_next(L, -2) != 0)
-			luaL_error(L, "%s: opts.files must be an array of {path=, content=, mode=}",
-			    function);
+		pv_lua_legacy_read_files(L, function, options);
 	}
 	for (lua_Integer i = 1; i <= count; i++) {
 		lua_geti(L, -1, i);

@@ -13,7 +13,9 @@ static const struct pv_reference_table *const tables[] = {
     &pv_reference_vm,
     &pv_reference_run,
     &pv_reference_file,
+    &pv_reference_syscall,
     &pv_reference_console,
+    &pv_reference_legacy,
 };
 
 const struct pv_reference_entry *pv_reference_at(size_t index)

@@ -46,11 +46,12 @@ static const struct pv_reference_entry entries[] = {
 	"the file of tests; with one it is that directory, which other runs can restore and which "
 	"may be moved. Refused while operations are in progress or streams open.",
 	"0.1"),
-    ENTRY("Lab", "restore", METHOD, "lab:restore(snapshot) -> Lab",
+    ENTRY("Lab", "restore", METHOD, "lab:restore(snapshot, opts?) -> Lab",
 	"Lets all that was saved go on in this lab: a LabSnapshot, or the directory of one. "
 	"Sub-labs and VMs that are missing are made, what the snapshot does not mention stays. A "
 	"VM that is the one that was saved goes back in place, which only a LabSnapshot can tell; "
-	"any other VM of the same name is an error, and then nothing was changed.",
+	"any other VM of the same name is an error, and then nothing was changed. See "
+	"RestoreOptions.",
 	"0.1"),
     ENTRY("Lab", "barrier", METHOD, "lab:barrier(name, count, timeout?) -> boolean",
 	"Waits until `count` have arrived at the barrier of that name: true, or false after "
@@ -90,9 +91,14 @@ static const struct pv_reference_entry entries[] = {
 	"file.",
 	"0.1"),
     ENTRY("Lab", "pack", FUNCTION, "provium.pack(format, ...) -> string",
-	"The same as `string.pack`; works with a colon, too.", "0.1"),
+	"The same as `string.pack`; works with a colon, too. A format of the words `u8 u16 i16 u32 "
+	"i32 u64 i64`, with spaces between them, is of the older kind: little-endian, without "
+	"padding.",
+	"0.1"),
     ENTRY("Lab", "unpack", FUNCTION, "provium.unpack(format, data, pos?) -> ...",
-	"The same as `string.unpack`; works with a colon, too.", "0.1"),
+	"The same as `string.unpack`; works with a colon, too. With a format of the older kind it "
+	"gives the values alone, without the position behind them.",
+	"0.1"),
     ENTRY("Lab", "timeout", SETTING, "provium.timeout: number|string",
 	"Limit for each test of the file that has none of its own, in seconds or as a string such "
 	"as `\"2m\"`; 0 is no limit. Assign it outside of tests.",

@@ -65,6 +65,19 @@ static bool is_stopped(const struct pv_run_file *file)
 	       (file->stop != NULL && atomic_load(file->stop));
 }
 
+static void count(struct pv_run_result *result, enum pv_lua_outcome outcome)
+{
+	switch (outcome) {
+	case PV_LUA_TEST_PASSED: result->passed++; break;
+	case PV_LUA_TEST_SKIPPED: result->skipped++; break;
+	case PV_LUA_TEST_INTERRUPTED:
+		result->status = PV_RUN_INTERRUPTED;
+		result->failed++;
+		break;
+	case PV_LUA_TEST_FAILED: result->failed++; break;
+	}
+}
+
 static void run_tests(struct pv_lua *lua, struct pv_run_result *result)
 {
 	for (size_t i = 0; i < lua->suite.count; i++) {
@@ -73,15 +86,7 @@ static void run_tests(struct pv_lua *lua, struct pv_run_result *result)
 			result->not_run = (unsigned)(lua->suite.count - i);
 			return;
 		}
-		switch (pv_lua_testcase_run(lua, i)) {
-		case PV_LUA_TEST_PASSED: result->passed++; break;
-		case PV_LUA_TEST_SKIPPED: result->skipped++; break;
-		case PV_LUA_TEST_INTERRUPTED:
-			result->status = PV_RUN_INTERRUPTED;
-			result->failed++;
-			break;
-		case PV_LUA_TEST_FAILED: result->failed++; break;
-		}
+		count(result, pv_lua_testcase_run(lua, i));
 	}
 	if (result->status != PV_RUN_INTERRUPTED && result->failed > 0)
 		result->status = PV_RUN_FAILED;
@@ -103,8 +108,14 @@ void pv_run_file(const struct pv_run_file *file, struct pv_run_result *result)
 		run_tests(lua, result);
 	} else {
 		bool interrupted = is_stopped(file);
+		/* Tests of the older kind have run while the chunk did. */
+		for (size_t i = 0; i < lua->suite.count; i++) {
+			if (lua->suite.cases[i].has_run)
+				count(result, lua->suite.cases[i].outcome);
+			else
+				result->not_run++;
+		}
 		result->status = interrupted ? PV_RUN_INTERRUPTED : PV_RUN_CRASHED;
-		result->not_run = (unsigned)lua->suite.count;
 	}
 	pv_lua_state_destroy(lua);
 }

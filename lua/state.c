@@ -22,11 +22,13 @@
 #include "lua/json.h"
 #include "lua/lab.h"
 #include "lua/lab_snapshot.h"
+#include "lua/legacy.h"
 #include "lua/reset.h"
 #include "lua/resource.h"
 #include "lua/run.h"
 #include "lua/run_result.h"
 #include "lua/snapshot.h"
+#include "lua/syscall.h"
 #include "lua/vm.h"
 #include "lua/wait.h"
 
@@ -108,8 +110,10 @@ static int open_all(lua_State *L)
 	pv_lua_testcase_open(L);
 	pv_lua_wait_open(L);
 	pv_lua_json_open(L);
+	pv_lua_legacy_open(L);
 	pv_lua_lab_open(L);
 	pv_lua_vm_open(L);
+	pv_lua_syscall_open(L);
 	pv_lua_snapshot_open(L);
 	pv_lua_lab_snapshot_open(L);
 	pv_lua_run_result_open(L);

@@ -37,6 +37,7 @@ struct pv_lua {
 	struct pv_lua_suite suite;
 	struct pv_lab_reset *reset; /* what tests begin with; NULL: with what the last one left */
 	bool is_reset_due;	    /* a body has run since */
+	bool is_legacy;		    /* the file asked for a VM in the older spelling */
 	/* A warning is collected here until its last piece came. */
 	struct pv_bytes warning;
 	bool warnings_off;

@@ -29,6 +29,7 @@
 #include "lua/error.h"
 #include "lua/excerpt.h"
 #include "lua/interrupt.h"
+#include "lua/legacy.h"
 #include "lua/reset.h"
 #include "lua/resource.h"
 #include "lua/run.h"
@@ -73,6 +74,18 @@ static const char *check_name(lua_State *L)
 	return name; /* leaves the tests table on top */
 }
 
+/* A test of the older kind, the last one, while the file is loaded. */
+static void run_now(lua_State *L)
+{
+	struct pv_lua *lua = pv_lua_state_of(L);
+	size_t index = lua->suite.count - 1;
+	luaL_checkstack(L, LUA_MINSTACK, "test");
+	enum pv_lua_outcome outcome = pv_lua_testcase_run(lua, index);
+	lua->suite.cases[index].has_run = true;
+	lua->suite.cases[index].outcome = outcome;
+	pv_lua_interrupt_check(L);
+}
+
 /* test(name, [meta,] fn) */
 static int test(lua_State *L)
 {
@@ -87,6 +100,9 @@ static int test(lua_State *L)
 		return luaL_error(L,
 		    "test: `%s` comes too late, tests are registered while the file is loaded",
 		    lua_tostring(L, 1));
+	if (suite->current != NULL)
+		return luaL_error(
+		    L, "test: `%s` stands in a test; tests do not nest", lua_tostring(L, 1));
 	const char *name = check_name(L);
 	int tests = lua_gettop(L);
 	struct pv_lua_meta *meta = pv_lua_meta_new(L);
@@ -112,6 +128,9 @@ static int test(lua_State *L)
 	testcase->name = copy;
 	testcase->meta = *meta;
 	*meta = (struct pv_lua_meta){.timeout_ns = -1};
+	lua_settop(L, argc);
+	if (pv_lua_legacy_runs_now(L))
+		run_now(L);
 	return 0;
 }
 
@@ -127,6 +146,8 @@ static int todo(lua_State *L)
 		pv_lua_argument_text(L, 1, "todo", "reason");
 		reason = lua_tolstring(L, 1, &len);
 	}
+	if (suite->current != NULL)
+		pv_lua_context_raise_skip(L, reason, len);
 	pv_bytes_finish(&suite->todo);
 	if (pv_utf8_clean(&suite->todo, reason, len) < 0)
 		return luaL_error(L, "not enough memory");
@@ -463,6 +484,8 @@ enum pv_lua_outcome pv_lua_testcase_run(struct pv_lua *lua, size_t index)
 {
 	const struct pv_run_events *events = lua->file->events;
 	struct pv_lua_testcase *testcase = &lua->suite.cases[index];
+	if (testcase->has_run)
+		return testcase->outcome;
 	struct pv_run_test test_report = report_of(testcase);
 	const char *skip = reason_to_skip(lua, testcase);
 	if (skip != NULL) {

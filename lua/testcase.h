@@ -15,9 +15,18 @@
 
 struct pv_lua;
 
+enum pv_lua_outcome {
+	PV_LUA_TEST_PASSED,
+	PV_LUA_TEST_FAILED,
+	PV_LUA_TEST_SKIPPED,
+	PV_LUA_TEST_INTERRUPTED, /* failed, because the whole run was interrupted */
+};
+
 struct pv_lua_testcase {
 	char *name;
 	struct pv_lua_meta meta;
+	bool has_run; /* while the file was loaded (lua/legacy.h) */
+	enum pv_lua_outcome outcome;
 };
 
 /* What the running test has said about itself. */
@@ -43,17 +52,11 @@ struct pv_lua_suite {
 	struct pv_lua_verdict verdict;
 };
 
-enum pv_lua_outcome {
-	PV_LUA_TEST_PASSED,
-	PV_LUA_TEST_FAILED,
-	PV_LUA_TEST_SKIPPED,
-	PV_LUA_TEST_INTERRUPTED, /* failed, because the whole run was interrupted */
-};
-
 /* Makes the globals `test` and `todo`. May raise. */
 void pv_lua_testcase_open(lua_State *L);
 
-/* Runs the case of that index, reports it, closes its scope. Never raises. */
+/* Runs the case of that index, reports it, closes its scope; of one that has run already it only
+ * gives the outcome. Never raises. */
 enum pv_lua_outcome pv_lua_testcase_run(struct pv_lua *lua, size_t index);
 
 /* Frees what the suite holds. */

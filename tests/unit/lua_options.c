@@ -124,8 +124,13 @@ static void texts_are_checked(void **state)
 static void files_are_checked(void **state)
 {
 	refused("{files = 'x'}", "opts.files must be a table, got string");
-	refused("{files = {['/etc/x'] = 'y'}}",
+	refused("{files = {path = '/etc/x', content = 'y'}}",
 	    "opts.files must be an array of {path=, content=, mode=}");
+	refused("{files = {['/etc/x'] = '/nowhere'}}",
+	    "opts.files[\"/etc/x\"]: host file `/nowhere`: No such file or directory");
+	refused(
+	    "{files = {['/etc/x'] = 5}}", "opts.files[\"/etc/x\"] must be a string, got number");
+	refused("{files = {['/etc/../x'] = '/etc/hostname'}}", "opts.files: path `/etc/../x`");
 	refused("{files = {'x'}}",
 	    "opts.files[1] must be a table {path=, content=, mode=}, got string");
 	refused("{files = {{content = ''}}}", "opts.files[1].path must be a string, got nil");
