@@ -19,7 +19,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 
-static const char *const capabilities[] = {"exec", "files", "syscalls"};
+static const char *const capabilities[] = {"exec", "files", "processes", "syscalls", "workers"};
 
 void pv_call_begin(
     struct pv_call *call, struct pv_calls *calls, uint64_t id, const struct pv_call_ops *ops)
@@ -117,6 +117,34 @@ void pv_call_end_numbers(struct pv_call *call, const struct pv_reply_number *num
 	finish(call, out ? pv_reply_put_numbers(out, call->id, numbers, count) : 0);
 }
 
+void pv_call_pass(struct pv_call *call, struct pv_span payload, bool last)
+{
+	struct pv_bytes *out = out_of(call);
+	int64_t start = out ? pv_frame_begin(out) : 0;
+	int status = start < 0 ? (int)start : 0;
+	if (out && status == 0)
+		status = pv_bytes_append(out, payload.data, payload.len);
+	if (out && status == 0)
+		status = pv_frame_end(out, start);
+	if (last) {
+		finish(call, status);
+	} else {
+		check(call->calls, status);
+		pv_call_flush(call);
+	}
+}
+
+void pv_call_answer(struct pv_calls *calls, uint64_t id, int code, const char *message)
+{
+	static const struct pv_call_ops none;
+	struct pv_call call;
+	pv_call_begin(&call, calls, id, &none);
+	if (code == 0)
+		pv_call_end_numbers(&call, NULL, 0);
+	else
+		pv_call_fail(&call, code, message);
+}
+
 void pv_call_fail(struct pv_call *call, int code, const char *message)
 {
 	struct pv_bytes *out = out_of(call);
@@ -142,11 +170,13 @@ static struct pv_call *find(struct pv_calls *calls, uint64_t id)
 
 /* A request for a call under way. One that has ended meanwhile is no fault: the last answer and the
  * chunk have crossed. */
-static void tell(struct pv_call *call, const struct pv_request *request)
+static void tell(struct pv_call *call, const struct pv_request *request, struct pv_span payload)
 {
 	if (!call)
 		return;
-	if (request->op == PV_REQUEST_CHUNK && call->ops->chunk)
+	if (call->ops->pass)
+		call->ops->pass(call, payload);
+	else if (request->op == PV_REQUEST_CHUNK && call->ops->chunk)
 		call->ops->chunk(call, request->chunk);
 	else if (request->op == PV_REQUEST_FINISH && call->ops->finish)
 		call->ops->finish(call);
@@ -186,6 +216,17 @@ static void (*const starts[PV_REQUEST_OP_COUNT])(
     [PV_REQUEST_EXEC] = pv_exec_start,
     [PV_REQUEST_READ_FILE] = pv_files_start,
     [PV_REQUEST_WRITE_FILE] = pv_files_start,
+    [PV_REQUEST_PROCESS_START] = pv_process_start,
+    [PV_REQUEST_PROCESS_WAIT] = pv_process_start,
+    [PV_REQUEST_PROCESS_STATUS] = pv_process_start,
+    [PV_REQUEST_PROCESS_SIGNAL] = pv_process_start,
+    [PV_REQUEST_PROCESS_WRITE] = pv_process_start,
+    [PV_REQUEST_PROCESS_CLOSE_INPUT] = pv_process_start,
+    [PV_REQUEST_PROCESS_CLOSE] = pv_process_start,
+    [PV_REQUEST_PROCESS_STREAM] = pv_process_start,
+    [PV_REQUEST_WORKER_START] = pv_worker_start,
+    [PV_REQUEST_WORKER_SIGNAL] = pv_worker_start,
+    [PV_REQUEST_WORKER_JOIN] = pv_worker_start,
     [PV_REQUEST_STAT] = pv_paths_start,
     [PV_REQUEST_LIST] = pv_paths_start,
     [PV_REQUEST_MKDIR] = pv_paths_start,
@@ -203,11 +244,11 @@ static bool is_follow_up(enum pv_request_op op)
 	       op == PV_REQUEST_GRANT;
 }
 
-static int dispatch(struct pv_calls *calls, struct pv_request *request)
+static int dispatch(struct pv_calls *calls, struct pv_request *request, struct pv_span payload)
 {
 	struct pv_call *known = find(calls, request->id);
 	if (is_follow_up(request->op)) {
-		tell(known, request);
+		tell(known, request, payload);
 		return 0;
 	}
 	if (request->op == PV_REQUEST_RESEED) {
@@ -226,7 +267,10 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request)
 	pv_root_follow(&calls->root);
 	if (request->op == PV_REQUEST_HELLO)
 		return say_hello(calls, request->id);
-	starts[request->op](calls, request);
+	if (request->worker != 0 && !calls->is_worker)
+		pv_worker_pass(calls, request, payload);
+	else
+		starts[request->op](calls, request);
 	return 0;
 }
 
@@ -237,7 +281,7 @@ static int take_frame(void *ctx, struct pv_span payload)
 	struct pv_request request;
 	int status = pv_request_decode(&request, payload.data, payload.len, &err);
 	if (status == 0)
-		status = dispatch(calls, &request);
+		status = dispatch(calls, &request, payload);
 	else if (status == -EINVAL && request.op == PV_REQUEST_CHUNK)
 		status = -EBADMSG; /* a call without this piece of its data must not go on */
 	else if (status == -EINVAL &&
@@ -261,8 +305,10 @@ static void tell_room(void *ctx)
 		if (call->ops->room)
 			call->ops->room(call);
 	}
+	pv_workers_room(calls);
 }
 
+/* What has a number is known to this stream only: nobody can name it any more. */
 static void detach_all(void *ctx)
 {
 	struct pv_calls *calls = ctx;
@@ -273,6 +319,8 @@ static void detach_all(void *ctx)
 		if (call->ops->cancel)
 			call->ops->cancel(call);
 	}
+	pv_workers_drop(calls);
+	pv_processes_drop(calls);
 }
 
 static const struct pv_connection_ops connection_ops = {

@@ -10,9 +10,12 @@
 
 #include "agent/guest/buffers.h"
 #include "agent/guest/connection.h"
+#include "agent/guest/identity.h"
 #include "agent/guest/pool.h"
+#include "agent/guest/process.h"
 #include "agent/guest/reaper.h"
 #include "agent/guest/root.h"
+#include "agent/guest/worker.h"
 #include "agent/proto/reply.h"
 #include "agent/proto/request.h"
 
@@ -28,6 +31,9 @@ struct pv_call_ops {
 	void (*cancel)(struct pv_call *call);
 	/* The queue to the host has room again. */
 	void (*room)(struct pv_call *call);
+	/* A frame that belongs to the call, as it came, instead of the first three: it is for
+	 * somebody else. */
+	void (*pass)(struct pv_call *call, struct pv_span payload);
 };
 
 /* Lives in the memory of the operation, from pv_call_begin until pv_call_end, pv_call_fail or
@@ -48,8 +54,12 @@ struct pv_calls {
 	struct pv_pool syscalls; /* threads that issue system calls and do nothing else */
 	struct pv_pool asides;	 /* the same for those that may not hold up others */
 	struct pv_buffers_spares spares;
+	struct pv_identity identity; /* of a worker; else without a thread */
 	struct pv_reaper reaper;
 	struct pv_root root;
+	struct pv_processes processes;
+	struct pv_workers workers;
+	bool is_worker;		   /* this is the process of one */
 	struct pv_loop_watch rest; /* of what is still being loaded */
 	int rest_fd;		   /* -1: everything is there */
 	int entropy_fd;		   /* of pv_entropy_open; not owned */
@@ -73,6 +83,10 @@ void pv_call_credit(struct pv_call *call, uint64_t credit);
 void pv_call_flush(struct pv_call *call);
 bool pv_call_has_room(struct pv_call *call);
 
+/* Queues and sends a frame from somebody else that is an answer of this call; with `last` the call
+ * is over. */
+void pv_call_pass(struct pv_call *call, struct pv_span payload, bool last);
+
 /* The last answers. The caller owns the memory of the call again. */
 void pv_call_end_exit(struct pv_call *call, enum pv_reply_exit exit, int code);
 void pv_call_end_size(struct pv_call *call, uint64_t size);
@@ -81,6 +95,10 @@ void pv_call_end_numbers(struct pv_call *call, const struct pv_reply_number *num
 /* `message` NULL: the text of errno `code`. */
 void pv_call_fail(struct pv_call *call, int code, const char *message);
 void pv_call_refuse(struct pv_call *call, enum pv_reply_reason reason, const char *message);
+
+/* A call that is answered at once and has no memory of its own: by nothing, or when `code` is not
+ * 0 by an error (`message` as above). */
+void pv_call_answer(struct pv_calls *calls, uint64_t id, int code, const char *message);
 
 /* The operations, each in its file; they answer by themselves, at once or later. They may take
  * `request->memory` over. */

@@ -14,6 +14,7 @@
 #include "agent/guest/connection.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -38,6 +39,7 @@
 #define READ_SIZE (64u << 10)
 
 static void try_connect(void *ctx);
+static void stream_ready(void *ctx, uint32_t events);
 
 void pv_connection_init(struct pv_connection *connection, struct pv_loop *loop,
     const struct pv_connection_ops *ops, void *ctx)
@@ -79,8 +81,12 @@ static void close_stream(struct pv_connection *connection)
 static void lose(struct pv_connection *connection)
 {
 	close_stream(connection);
-	connection->ops->lost(connection->ctx);
 	pv_loop_wake(connection->loop);
+	if (connection->joined) {
+		connection->ops->lost(connection->ctx);
+		return;
+	}
+	connection->ops->lost(connection->ctx);
 	if (connection->adopted) {
 		pv_loop_quit(connection->loop);
 		return;
@@ -149,6 +155,17 @@ void pv_connection_flush(struct pv_connection *connection)
 	set_events(connection, (connection->held ? 0 : EPOLLIN) | (waiting ? EPOLLOUT : 0));
 }
 
+void pv_connection_drain(struct pv_connection *connection)
+{
+	while (connection->up && !connection->broken && queued(connection) > 0) {
+		struct pollfd wait = {.fd = connection->fd, .events = POLLOUT};
+		if (write_queue(connection) < 0)
+			return;
+		if (queued(connection) > 0)
+			poll(&wait, 1, -1);
+	}
+}
+
 static void report_room(struct pv_connection *connection)
 {
 	if (!connection->full || queued(connection) > QUEUE_LOW)
@@ -176,16 +193,37 @@ static int take_frames(struct pv_connection *connection)
 void pv_connection_hold(struct pv_connection *connection)
 {
 	connection->held = true;
-	if (connection->up)
+	if (!connection->up)
+		return;
+	/* Not even the end of a joined stream is of interest: frames may come before it. */
+	if (connection->joined)
+		pv_loop_watch_remove(&connection->watch);
+	else
 		set_events(connection, connection->events & ~(uint32_t)EPOLLIN);
+}
+
+/* Watches a joined stream that was held. False when there is no memory for that: it is lost. */
+static bool watch_again(struct pv_connection *connection)
+{
+	struct pv_err err = PV_ERR_INIT;
+	connection->events = EPOLLIN;
+	if (pv_loop_watch_add(connection->loop, &connection->watch, connection->fd, EPOLLIN,
+		stream_ready, connection, &err) == 0)
+		return true;
+	pv_connection_break(connection);
+	return false;
 }
 
 void pv_connection_release(struct pv_connection *connection)
 {
+	bool was_held = connection->held;
 	connection->held = false;
-	if (!connection->up)
+	if (!connection->up || !was_held)
+		return;
+	if (connection->joined && !watch_again(connection))
 		return;
 	set_events(connection, connection->events | EPOLLIN);
+	pv_connection_flush(connection);
 	if (take_frames(connection) < 0)
 		pv_connection_break(connection);
 }
@@ -206,7 +244,7 @@ static int read_stream(struct pv_connection *connection)
 		if (status == 0)
 			status = take_frames(connection);
 		/* A short read has emptied the socket: spare the call that would say so. */
-		if (status < 0 || (size_t)got < sizeof(chunk))
+		if (status < 0 || (size_t)got < sizeof(chunk) || connection->held)
 			return status;
 	}
 }
@@ -247,6 +285,19 @@ int pv_connection_adopt(struct pv_connection *connection, int fd)
 	connection->fd = fd;
 	connection->adopted = true;
 	return begin_stream(connection, &err);
+}
+
+int pv_connection_join(struct pv_connection *connection, int fd)
+{
+	struct pv_err err = PV_ERR_INIT;
+	connection->fd = fd;
+	connection->joined = true;
+	return begin_stream(connection, &err);
+}
+
+void pv_connection_finish(struct pv_connection *connection)
+{
+	close_stream(connection);
 }
 
 static const char *advice(int code)

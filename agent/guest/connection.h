@@ -29,6 +29,7 @@ struct pv_connection {
 	int fd;
 	bool up;      /* connected; else connecting, or waiting to try again */
 	bool adopted; /* given by the caller: its end ends the process */
+	bool joined;  /* given by the caller, who hears of its end */
 	bool broken;  /* a write failed; the loop thread will notice soon */
 	bool told;    /* why there is no connection has been printed */
 	struct pv_loop_watch watch;
@@ -53,6 +54,13 @@ void pv_connection_start(struct pv_connection *connection);
  * Returns 0 or -errno. */
 int pv_connection_adopt(struct pv_connection *connection, int fd);
 
+/* Serves a connected socket instead; its end is told by `lost` and nothing more, in which the
+ * connection may be given up. Takes the descriptor over. Returns 0 or -errno. */
+int pv_connection_join(struct pv_connection *connection, int fd);
+
+/* Ends the stream without telling anybody, if there is one. */
+void pv_connection_finish(struct pv_connection *connection);
+
 /* Where the next frame is to be appended. NULL when there is no stream. Call pv_connection_flush
  * after a row of them. */
 struct pv_bytes *pv_connection_out(struct pv_connection *connection);
@@ -64,6 +72,10 @@ void pv_connection_flush(struct pv_connection *connection);
  * called from `frame` and at any other time. */
 void pv_connection_hold(struct pv_connection *connection);
 void pv_connection_release(struct pv_connection *connection);
+
+/* Sends all that is queued, however long the other end takes: for a process that is about to end.
+ */
+void pv_connection_drain(struct pv_connection *connection);
 
 /* Gives the stream up soon (from the loop, not from within this call). */
 void pv_connection_break(struct pv_connection *connection);

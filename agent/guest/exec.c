@@ -9,7 +9,8 @@
  *
  * Flow: output is read only while the queue to the host has room. Input waits in `input` until the
  * program takes it, and each byte taken or thrown away (a program may close its input) is credit
- * for the host, so at most PV_PROTOCOL_WINDOW bytes wait. All on the loop thread.
+ * for the host, so at most PV_PROTOCOL_WINDOW bytes wait. All on the loop thread, except that the
+ * identity thread of a worker starts the program.
  */
 #include <errno.h>
 #include <signal.h>
@@ -39,9 +40,13 @@ struct output {
 };
 
 struct exec {
-	struct pv_call call; /* first: the ops get it */
+	struct pv_call call;	       /* first: the ops get it */
+	struct pv_pool_job job;	       /* the start */
+	struct pv_request_exec wanted; /* `data` is not valid */
+	void *memory;		       /* of its strings */
+	bool piped;
 	struct pv_reaper_child child;
-	struct pv_spawn spawn;
+	struct pv_spawn spawn; /* pid -1: it has not started yet */
 	struct output outputs[2];
 	struct pv_loop_watch input_watch;
 	struct pv_bytes input;
@@ -73,6 +78,7 @@ static void destroy(struct exec *exec)
 	pv_reaper_remove(&exec->call.calls->reaper, &exec->child);
 	pv_spawn_finish(&exec->spawn);
 	pv_bytes_finish(&exec->input);
+	free(exec->memory);
 	free(exec);
 }
 
@@ -109,6 +115,8 @@ static void feed_input(void *ctx, uint32_t events);
 static void write_input(struct exec *exec)
 {
 	size_t done = 0;
+	if (exec->spawn.pid < 0)
+		return;
 	while (!exec->input_closed && done < exec->input.len) {
 		ssize_t put =
 		    write(exec->spawn.input, exec->input.data + done, exec->input.len - done);
@@ -294,7 +302,12 @@ static void cancel(struct pv_call *call)
 	if (exec->cancelled || exec->timed_out)
 		return;
 	exec->cancelled = true;
-	await_kill(exec);
+	if (exec->spawn.pid > 0) {
+		await_kill(exec);
+	} else if (pv_identity_take_back(&call->calls->identity, &exec->job)) {
+		pv_call_fail(call, ECANCELED, NULL);
+		destroy(exec);
+	}
 }
 
 static const struct pv_call_ops ops = {
@@ -305,7 +318,7 @@ static const struct pv_call_ops ops = {
 };
 
 /* Puts the started program under watch. */
-static void supervise(struct exec *exec, const struct pv_request_exec *request)
+static void supervise(struct exec *exec)
 {
 	struct pv_calls *calls = exec->call.calls;
 	exec->child.pid = exec->spawn.pid;
@@ -321,9 +334,9 @@ static void supervise(struct exec *exec, const struct pv_request_exec *request)
 		if (status == 0)
 			status = watch_output(output);
 	}
-	if (status == 0 && request->timeout_ns != PV_CLOCK_NEVER)
+	if (status == 0 && exec->wanted.timeout_ns != PV_CLOCK_NEVER)
 		status = pv_loop_timer_set(calls->loop, &exec->timer,
-		    pv_clock_deadline(request->timeout_ns), timeout, exec);
+		    pv_clock_deadline(exec->wanted.timeout_ns), timeout, exec);
 	if (exec->spawn.input >= 0)
 		write_input(exec);
 	else
@@ -334,6 +347,20 @@ static void supervise(struct exec *exec, const struct pv_request_exec *request)
 		pv_call_refuse(&exec->call, PV_REPLY_INTERNAL, "out of memory (a program)");
 		destroy(exec);
 	}
+}
+
+/* On the thread whose identity the program is to have. */
+static void start(struct pv_pool_job *job)
+{
+	struct exec *exec = (struct exec *)((char *)job - offsetof(struct exec, job));
+	int status =
+	    exec->cancelled ? -ECANCELED : pv_spawn_start(&exec->spawn, &exec->wanted, exec->piped);
+	if (status == 0) {
+		supervise(exec);
+		return;
+	}
+	pv_call_fail(&exec->call, -status, NULL);
+	destroy(exec);
 }
 
 void pv_exec_start(struct pv_calls *calls, struct pv_request *request)
@@ -350,13 +377,12 @@ void pv_exec_start(struct pv_calls *calls, struct pv_request *request)
 		return;
 	}
 	pv_call_begin(&exec->call, calls, request->id, &ops);
+	exec->spawn = (struct pv_spawn){.pid = -1, .input = -1, .out = -1, .err = -1, .report = -1};
 	exec->input_ended = !wanted->more;
-	status = pv_spawn_start(&exec->spawn, wanted, wanted->data.len > 0 || wanted->more);
-	if (status < 0) {
-		pv_call_fail(&exec->call, -status, NULL);
-		pv_bytes_finish(&exec->input);
-		free(exec);
-		return;
-	}
-	supervise(exec, wanted);
+	exec->piped = wanted->data.len > 0 || wanted->more;
+	exec->wanted = *wanted;
+	exec->memory = request->memory;
+	request->memory = NULL;
+	exec->job.run = start;
+	pv_identity_do(&calls->identity, &exec->job);
 }

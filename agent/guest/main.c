@@ -6,6 +6,7 @@
  * the init (guest/boot.c) provium-agent --serve        started by the init of a guest image; serves
  * in the foreground provium-agent --serve-fd N   serves the connected socket N and ends with it;
  * for tests on the host
+ *   provium-agent --worker N     started by an agent: its worker process, on the connected socket N
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -108,14 +109,15 @@ int main(int argc, char **argv)
 	}
 	reset_signals();
 	pv_boot_complete_process();
-	if (argc == 3 && strcmp(argv[1], "--serve-fd") == 0) {
+	bool is_worker = argc == 3 && strcmp(argv[1], "--worker") == 0;
+	if (is_worker || (argc == 3 && strcmp(argv[1], "--serve-fd") == 0)) {
 		char *end;
 		long number = strtol(argv[2], &end, 10);
 		if (*end || end == argv[2] || number < 0 || number > 1 << 20)
 			return usage();
 		role.fd = (int)number;
 		fcntl(role.fd, F_SETFD, FD_CLOEXEC);
-		return serve(&role);
+		return is_worker ? pv_worker_main(role.fd) : serve(&role);
 	}
 	if (argc != 2 || strcmp(argv[1], "--serve") != 0)
 		return usage();

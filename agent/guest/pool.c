@@ -9,6 +9,8 @@
 
 #include <errno.h>
 
+#include "agent/guest/identity.h"
+
 #define IDLE_MAX   4
 #define STACK_SIZE (128u << 10)
 
@@ -68,8 +70,18 @@ static int start_thread(struct pv_pool *pool)
 	return -code;
 }
 
+void pv_pool_adopt_identity(struct pv_pool *pool, struct pv_identity *identity, bool in_order)
+{
+	pool->identity = identity;
+	pool->in_order = in_order;
+}
+
 int pv_pool_run(struct pv_pool *pool, struct pv_pool_job *job)
 {
+	if (pool->identity) {
+		pv_identity_run(pool->identity, job, pool->in_order);
+		return 0;
+	}
 	pthread_mutex_lock(&pool->lock);
 	int status = 0;
 	if (pool->queued >= pool->idle && pool->threads < pool->limit)

@@ -46,6 +46,8 @@ struct field {
 	}
 #define MODE_MAX 07777
 
+#define SIGNAL_MAX 64
+
 #define FIELDS_MAX 10
 
 struct op {
@@ -54,19 +56,37 @@ struct op {
 };
 
 /* clang-format off */
+#define COMMAND \
+	{"argv", TEXTS, AT(exec.argv), 1, 0}, {"env", TEXTS, AT(exec.env), 0, 0}, \
+	{"env_clear", BOOL, AT(exec.env_clear), 0, 0}, {"cwd", MAYBE, AT(exec.cwd), 0, 0}, \
+	UPLOAD(exec)
+#define HANDLE {"handle", INT, AT(process.handle), 1, INT64_MAX}
+
 static const struct op ops[PV_REQUEST_OP_COUNT] = {
     [PV_REQUEST_HELLO] = {"hello",
 	{{"version", UINT, AT(hello.version), 0, 0}, {"host", IGNORED, AT(hello.host), 0, 0}}},
-    [PV_REQUEST_EXEC] = {"exec",
-	{{"argv", TEXTS, AT(exec.argv), 1, 0}, {"env", TEXTS, AT(exec.env), 0, 0},
-	    {"env_clear", BOOL, AT(exec.env_clear), 0, 0}, {"cwd", MAYBE, AT(exec.cwd), 0, 0},
-	    {"timeout_ns", TIME, AT(exec.timeout_ns), 0, 0}, UPLOAD(exec)}},
+    [PV_REQUEST_EXEC] = {"exec", {COMMAND, {"timeout_ns", TIME, AT(exec.timeout_ns), 0, 0}}},
     [PV_REQUEST_READ_FILE] = {"read_file", {{"path", TEXT, AT(file.path), 0, 0}}},
     [PV_REQUEST_WRITE_FILE] = {"write_file",
 	{{"path", TEXT, AT(file.path), 0, 0}, {"mode", INT, AT(file.mode), 0, MODE_MAX},
 	    UPLOAD(file)}},
     [PV_REQUEST_STAT] = {"stat",
 	{{"path", TEXT, AT(file.path), 0, 0}, {"follow", BOOL, AT(file.follow), 0, 0}}},
+    [PV_REQUEST_PROCESS_START] = {"process_start", {COMMAND}},
+    [PV_REQUEST_PROCESS_WAIT] = {"process_wait",
+	{HANDLE, {"timeout_ns", TIME, AT(process.timeout_ns), 0, 0}}},
+    [PV_REQUEST_PROCESS_STATUS] = {"process_status", {HANDLE}},
+    [PV_REQUEST_PROCESS_SIGNAL] = {"process_signal",
+	{HANDLE, {"signal", INT, AT(process.signal), 1, SIGNAL_MAX}}},
+    [PV_REQUEST_PROCESS_WRITE] = {"process_write", {HANDLE, UPLOAD(process)}},
+    [PV_REQUEST_PROCESS_CLOSE_INPUT] = {"process_close_input", {HANDLE}},
+    [PV_REQUEST_PROCESS_CLOSE] = {"process_close", {HANDLE}},
+    [PV_REQUEST_PROCESS_STREAM] = {"process_stream",
+	{HANDLE, {"from_err", BOOL, AT(process.from_err), 0, 0}}},
+    [PV_REQUEST_WORKER_START] = {"worker_start", {{0}}},
+    [PV_REQUEST_WORKER_SIGNAL] = {"worker_signal",
+	{{"signal", INT, AT(of_worker.signal), 1, SIGNAL_MAX}}},
+    [PV_REQUEST_WORKER_JOIN] = {"worker_join", {{"force", BOOL, AT(of_worker.force), 0, 0}}},
     [PV_REQUEST_LIST] = {"list", {{"path", TEXT, AT(file.path), 0, 0}}},
     [PV_REQUEST_MKDIR] = {"mkdir",
 	{{"path", TEXT, AT(file.path), 0, 0}, {"mode", INT, AT(file.mode), 0, MODE_MAX},

@@ -19,6 +19,18 @@ enum pv_request_op {
 	PV_REQUEST_READ_FILE,
 	PV_REQUEST_WRITE_FILE,
 	PV_REQUEST_STAT,
+	/* Programs that go on by themselves: each has a handle of the process that started it. */
+	PV_REQUEST_PROCESS_START,
+	PV_REQUEST_PROCESS_WAIT, /* sends all output, then ends the handle */
+	PV_REQUEST_PROCESS_STATUS,
+	PV_REQUEST_PROCESS_SIGNAL,
+	PV_REQUEST_PROCESS_WRITE,
+	PV_REQUEST_PROCESS_CLOSE_INPUT,
+	PV_REQUEST_PROCESS_CLOSE,  /* ends program and handle */
+	PV_REQUEST_PROCESS_STREAM, /* output from its beginning, as far as it is granted */
+	PV_REQUEST_WORKER_START,   /* of the agent, the other two of a worker */
+	PV_REQUEST_WORKER_SIGNAL,
+	PV_REQUEST_WORKER_JOIN,
 	PV_REQUEST_LIST,
 	PV_REQUEST_MKDIR,
 	PV_REQUEST_UNLINK,
@@ -73,6 +85,20 @@ struct pv_request_file {
 	bool more;
 };
 
+struct pv_request_process {
+	int64_t handle;	     /* at least 1 */
+	int64_t timeout_ns;  /* wait: then its group is killed; PV_CLOCK_NEVER for none */
+	int64_t signal;	     /* signal: 1 to 64 */
+	bool from_err;	     /* stream: of standard error rather than standard output */
+	struct pv_span data; /* write: the beginning of the data */
+	bool more;
+};
+
+struct pv_request_worker {
+	int64_t signal; /* for its programs */
+	bool force;	/* join: end its programs first */
+};
+
 /*
  * A system call with buffers: `lens` are theirs, their content follows one after another in `data`
  * and chunks, and comes back so. `ptrs[i]` is the argument (from 0) that gets the address of
@@ -107,6 +133,8 @@ struct pv_request {
 		struct pv_request_hello hello;
 		struct pv_request_exec exec;
 		struct pv_request_file file;
+		struct pv_request_process process;
+		struct pv_request_worker of_worker;
 		struct pv_request_syscall syscall;
 		struct pv_request_numbers syscalls; /* PV_PROTOCOL_SYSCALL_WORDS for each */
 		struct pv_request_memory memory_at;

@@ -151,10 +151,84 @@ static void rows_and_memory_survive(void **state)
 	pv_bytes_finish(&bytes);
 }
 
+static bool is_of_processes(int op)
+{
+	return op >= PV_REQUEST_PROCESS_START && op <= PV_REQUEST_WORKER_JOIN;
+}
+
+static void operations_on_processes_and_workers_survive(void **state)
+{
+	const char *const argv[] = {"cat"};
+	struct pv_bytes bytes = {0};
+	struct pv_request out;
+	struct pv_request start = {
+	    .id = 1,
+	    .op = PV_REQUEST_PROCESS_START,
+	    .exec = {.argv = {argv, 1}, .data = {.data = "in", .len = 2}, .more = true}
+	       };
+	pass(&start, &bytes, &out);
+	assert_string_equal(out.exec.argv.at[0], "cat");
+	assert_true(out.exec.more && out.exec.data.len == 2);
+	pv_request_finish(&out);
+	for (int op = PV_REQUEST_PROCESS_WAIT; op <= PV_REQUEST_PROCESS_STREAM; op++) {
+		struct pv_request request = {.id = 1, .worker = 3, .op = op};
+		request.process = (struct pv_request_process){
+		    .handle = INT64_MAX,
+		    .timeout_ns = 5,
+		    .signal = 64,
+		    .from_err = true,
+		    .data = {.data = "d", .len = 1},
+		    .more = true
+		};
+		bytes.len = 0;
+		pass(&request, &bytes, &out);
+		assert_true(out.worker == 3 && out.process.handle == INT64_MAX);
+		assert_int_equal(out.process.timeout_ns, op == PV_REQUEST_PROCESS_WAIT ? 5 : 0);
+		assert_int_equal(out.process.signal, op == PV_REQUEST_PROCESS_SIGNAL ? 64 : 0);
+		assert_int_equal(out.process.from_err, op == PV_REQUEST_PROCESS_STREAM);
+		assert_int_equal(out.process.data.len, op == PV_REQUEST_PROCESS_WRITE);
+		pv_request_finish(&out);
+	}
+	for (int op = PV_REQUEST_WORKER_START; op <= PV_REQUEST_WORKER_JOIN; op++) {
+		struct pv_request request = {.id = 1, .worker = 3, .op = op};
+		request.of_worker = (struct pv_request_worker){.signal = 1, .force = true};
+		bytes.len = 0;
+		pass(&request, &bytes, &out);
+		assert_int_equal(out.of_worker.signal, op == PV_REQUEST_WORKER_SIGNAL);
+		assert_int_equal(out.of_worker.force, op == PV_REQUEST_WORKER_JOIN);
+		pv_request_finish(&out);
+	}
+	pv_bytes_finish(&bytes);
+}
+
+static void numbers_of_processes_are_within_their_bounds(void **state)
+{
+	const struct pv_request_process bad[] = {
+	    {.handle = 0,  .signal = 9 },
+		{.handle = -1, .signal = 9 },
+	     {.handle = 1,  .signal = 0 },
+	    {.handle = 1,  .signal = 65},
+		 {.handle = 1,  .signal = -9}
+	    };
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct pv_err err = PV_ERR_INIT;
+		struct pv_bytes bytes = {0};
+		struct pv_request out;
+		struct pv_request request = {
+		    .id = 1, .op = PV_REQUEST_PROCESS_SIGNAL, .process = bad[i]};
+		assert_int_equal(pv_request_encode(&request, &bytes, &err), 0);
+		assert_int_equal(
+		    pv_request_decode(&out, bytes.data + 4, bytes.len - 4, &err), -EINVAL);
+		assert_non_null(strstr(err.text, "must be a number within its bounds"));
+		pv_request_finish(&out);
+		pv_bytes_finish(&bytes);
+	}
+}
+
 static void every_operation_survives(void **state)
 {
 	for (int op = 0; op < PV_REQUEST_OP_COUNT; op++) {
-		if (op == PV_REQUEST_EXEC || is_for_the_kernel(op))
+		if (op == PV_REQUEST_EXEC || is_for_the_kernel(op) || is_of_processes(op))
 			continue;
 		struct pv_request request = {.id = 7, .worker = (uint64_t)op, .op = op};
 		if (op == PV_REQUEST_HELLO)
@@ -337,6 +411,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(exec_arguments_survive),
 	    cmocka_unit_test(exec_without_options_survives),
+	    cmocka_unit_test(operations_on_processes_and_workers_survive),
+	    cmocka_unit_test(numbers_of_processes_are_within_their_bounds),
 	    cmocka_unit_test(every_operation_survives),
 	    cmocka_unit_test(system_calls_survive),
 	    cmocka_unit_test(rows_and_memory_survive),
