@@ -28,6 +28,7 @@
 #include "lua/run.h"
 #include "lua/run_result.h"
 #include "lua/snapshot.h"
+#include "lua/syscall.h"
 #include "lua/vm.h"
 #include "lua/wait.h"
 
@@ -112,6 +113,7 @@ static int open_all(lua_State *L)
 	pv_lua_legacy_open(L);
 	pv_lua_lab_open(L);
 	pv_lua_vm_open(L);
+	pv_lua_syscall_open(L);
 	pv_lua_snapshot_open(L);
 	pv_lua_lab_snapshot_open(L);
 	pv_lua_run_result_open(L);

@@ -20,6 +20,7 @@
 #include "lua/options.h"
 #include "lua/principal.h"
 #include "lua/snapshot.h"
+#include "lua/syscall.h"
 
 /* Registry: pv_vm (light userdata) -> handle. */
 #define HANDLES_KEY "provium.vms"
@@ -250,6 +251,7 @@ void pv_lua_vm_open(lua_State *L)
 	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, methods);
 	pv_lua_principal_setfuncs(L, pv_lua_guest_methods, "vm");
+	pv_lua_principal_setfuncs(L, pv_lua_syscall_methods, "vm");
 	luaL_setfuncs(L, pv_lua_snapshot_methods, 0);
 	pv_lua_legacy_add(L, "vm");
 	lua_setfield(L, -2, "__index");

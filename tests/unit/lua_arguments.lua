@@ -42,6 +42,9 @@ local arguments = {
     needle = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
     expected = anything, actual = anything, message = anything, number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
     text = {valid = "1", wrong = kind("boolean", "table", "func")},
+    nr = {valid = 39, wrong = kind("boolean", "table", "func", HALF, NAN, INF, HUGE, {"\"nosuch\"", "nosuch"})},
+    addr = {valid = 4096, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE)},
+    len = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE, NEGATIVE, {"2^31", 1 << 31})},
     ["Lab.fixture.name"] = name, ["Lab.barrier.timeout"] = span,
     ["provium.unpack.data"] = anything, ["provium.pack.data"] = anything,
 }
@@ -63,6 +66,7 @@ local function objects()
     local v = provium:vm("walked", "tiny"):boot()
     return {
         VM = v, Lab = provium, sys = provium.sys, Console = v:console(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
+        SyscallHandle = v:syscall_async(39),
     }
 end
 

@@ -35,6 +35,8 @@ static const char walker[] =
     " all('VM', debug.getmetatable(v).__index)\n"
     " all('Snapshot', debug.getmetatable(v:snapshot()).__index)\n"
     " all('LabSnapshot', debug.getmetatable(provium:snapshot()).__index)\n"
+    " all('SyscallHandle', debug.getmetatable(v:syscall_async(39)).__index)\n"
+    " all('SyscallResult', v:syscall(39))\n"
     " all('Console', debug.getmetatable(v:console()).__index)\n"
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
     "debug.getmetatable(r).__index)\n"
@@ -114,6 +116,9 @@ static void options_are_read(void **state)
 		else if (strcmp(entry->owner, "RunOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):boot():run('x', {%s = print})", name);
+		else if (strcmp(entry->owner, "SyscallShape") == 0)
+			pv_bytes_printf(&script,
+			    "provium:vm('v', 'tiny'):boot():syscall(1, {%s = print})", name);
 		else
 			pv_bytes_printf(&script, "test('a', {%s = print}, print)", name);
 		rig_expect(pv_bytes_text(&script), "chunk_error: ", name, "got function", NULL);
