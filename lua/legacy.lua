@@ -128,21 +128,29 @@ end
 
 -- The guest ----------------------------------------------------------------------------------------------------------------------
 
+-- Room for a struct statfs, which begins with the kind of filesystem.
+local STATFS = ("\0"):rep(120)
+
+-- devtmpfs says that it is a tmpfs, which says nothing.
 local filesystems = {
-    {"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"securityfs", "/sys/kernel/security"},
+    {"proc", "/proc", "PROC_SUPER_MAGIC"}, {"sysfs", "/sys", "SYSFS_MAGIC"}, {"devtmpfs", "/dev"},
+    {"securityfs", "/sys/kernel/security", "SECURITYFS_MAGIC"},
 }
 
--- By system calls, because such a guest need not have a shell. One that is mounted there already is EBUSY.
+-- By system calls, because such a guest need not have a shell. What is mounted there already is EBUSY, but for proc.
 function vm.mount_vfs(self)
     check_self("vm:mount_vfs", self)
     local sys = native.scope().sys
     for _, each in ipairs(filesystems) do
-        local kind, path = each[1] .. "\0", each[2] .. "\0"
+        local kind, path, magic = each[1] .. "\0", each[2] .. "\0", each[3] and sys[each[3]]
         forward(self.syscall, self, "mkdir", {args = {0, 493}, bufs = {path}, ptrs = {0}})
-        local result = forward(self.syscall, self, "mount", {args = {0, 0, 0, 0, 0}, bufs = {kind, path, kind}, ptrs = {0, 1, 2}})
-        if result.errno ~= 0 and result.errno ~= sys.EBUSY then
-            refuse(2, "vm:mount_vfs: mount `%s` at `%s`: %s (%s)", each[1], each[2], sys.errno_text(result.errno),
-                sys.errno_name(result.errno))
+        local found = forward(self.syscall, self, "statfs", {args = {0, 0}, bufs = {path, STATFS}, ptrs = {0, 1}})
+        if not magic or found.errno ~= 0 or string.unpack("<i8", found.out_bufs[2]) ~= magic then
+            local result = forward(self.syscall, self, "mount", {args = {0, 0, 0, 0, 0}, bufs = {kind, path, kind}, ptrs = {0, 1, 2}})
+            if result.errno ~= 0 and result.errno ~= sys.EBUSY then
+                refuse(2, "vm:mount_vfs: mount `%s` at `%s`: %s (%s)", each[1], each[2], sys.errno_text(result.errno),
+                    sys.errno_name(result.errno))
+            end
         end
     end
 end
@@ -186,6 +194,11 @@ end
 -- What the kernel returned: the error's number, negative, when there was one.
 local function plain_result(result) return result.errno ~= 0 and -result.errno or result.ret end
 
+local function check_call(nr, name)
+    local ok, reason = pcall(call, native.check_call, nr, name)
+    if not ok then raise(reason, 3) end
+end
+
 -- A buffer is its bytes, or how many zeros.
 local ZEROS_MAX = 64 << 20
 local function buffer_of(value, name, what)
@@ -203,6 +216,7 @@ end
 
 function vm.syscall_buf(self, nr, args, index, data)
     check_self("vm:syscall_buf", self)
+    check_call(nr, "vm:syscall_buf")
     check("vm:syscall_buf", "args", args, "table")
     check_integer(index, "vm:syscall_buf", "index", 0, 5)
     data = buffer_of(data, "vm:syscall_buf", "data")
@@ -213,6 +227,7 @@ end
 -- `bufs` is {[place] = data}.
 function vm.syscall_bufs(self, nr, args, bufs)
     check_self("vm:syscall_bufs", self)
+    check_call(nr, "vm:syscall_bufs")
     check("vm:syscall_bufs", "args", args, "table")
     check("vm:syscall_bufs", "bufs", bufs, "table")
     local list, places = {}, {}
@@ -229,10 +244,11 @@ end
 -- `data` has pointers in it: `pointers` is {[offset] = data that is pointed to}.
 function vm.syscall_ptr(self, nr, args, index, data, pointers)
     check_self("vm:syscall_ptr", self)
+    check_call(nr, "vm:syscall_ptr")
     check("vm:syscall_ptr", "args", args, "table")
     check_integer(index, "vm:syscall_ptr", "index", 0, 5)
-    check("vm:syscall_ptr", "pointers", pointers, "table")
     local list, nested, offsets = {buffer_of(data, "vm:syscall_ptr", "data")}, {}, {}
+    check("vm:syscall_ptr", "pointers", pointers, "table")
     for offset, behind in pairs(pointers) do
         list[#list + 1] = buffer_of(behind, "vm:syscall_ptr", "pointers[" .. tostring(offset) .. "]")
         nested[#nested + 1] = {parent = 1, child = #list, offset = offset}
