@@ -12,6 +12,7 @@
 
 #include "agent/host/batch.h"
 #include "agent/host/client.h"
+#include "agent/host/open_file.h"
 #include "agent/host/path.h"
 #include "agent/host/syscall.h"
 #include "base/bytes.h"
