@@ -2,7 +2,8 @@
  * Streams from a guest for a script that waits: what the agent follows, and the console. Theory:
  * both are buffers that grow under the loop lock, and every growth wakes waiters, so a stream costs
  * nothing while its guest is silent. The wait ends with bytes, the end of the source, the deadline,
- * the host's interrupt, and at once when the state of the VM says that nothing can come.
+ * the host's interrupt, a report of the guest's kernel, and at once when the state of the VM says
+ * that nothing can come.
  *
  * A reader of the console is a position in the log: there is no copy for each.
  */
@@ -29,13 +30,16 @@ void pv_vm_stream_closed(struct pv_vm *vm)
 	pv_loop_unlock(vm->host->loop);
 }
 
-/* [locked] Sleeps, after it was found that there is nothing now. Returns 0 to look again. */
+/* [locked] Sleeps, after it was found that there is nothing now. `endings`: reports.endings when
+ * the wait began. Returns 0 to look again. */
 static int wait_for_more(
-    struct pv_vm *vm, const char *action, int64_t deadline_ns, struct pv_err *err)
+    struct pv_vm *vm, const char *action, unsigned endings, int64_t deadline_ns, struct pv_err *err)
 {
 	if (vm->host->interrupt)
 		return pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: %s: %s", vm->name,
 		    action, vm->host->interrupt);
+	if (vm->reports.endings != endings)
+		return pv_vm_verdict_since(vm, endings, action, err);
 	if (vm->state == PV_VM_PAUSED)
 		return pv_vm_wrong_state(vm, action, err);
 	if (pv_clock_now() >= deadline_ns)
@@ -49,10 +53,11 @@ int pv_vm_stream_take(struct pv_vm *vm, struct pv_agent_stream *stream, size_t m
 {
 	int status = 0, count;
 	pv_loop_lock(vm->host->loop);
+	const unsigned endings = vm->reports.endings;
 	do {
 		count = pv_agent_stream_take(stream, out, max, err);
 		if (count == -EAGAIN)
-			status = wait_for_more(vm, "read the stream", deadline_ns, err);
+			status = wait_for_more(vm, "read the stream", endings, deadline_ns, err);
 	} while (count == -EAGAIN && status == 0);
 	if (count == -ECONNRESET && vm->state == PV_VM_DEAD && vm->death[0])
 		pv_err_set(err, PV_ERR_GUEST, ECONNRESET, "%s", vm->death);
@@ -115,11 +120,12 @@ int pv_vm_console_take(struct pv_vm *vm, struct pv_vm_console_reader *reader, si
 {
 	int status = 0, count;
 	pv_loop_lock(vm->host->loop);
+	const unsigned endings = vm->reports.endings;
 	do {
 		count = take_text(vm, reader, max, out, err);
 		if (count != 0 || is_over(vm, reader))
 			break;
-		status = wait_for_more(vm, "read the console", deadline_ns, err);
+		status = wait_for_more(vm, "read the console", endings, deadline_ns, err);
 	} while (status == 0);
 	pv_loop_unlock(vm->host->loop);
 	return count != 0 ? count : status;
