@@ -15,6 +15,7 @@
 #include "agent/host/open_file.h"
 #include "agent/host/path.h"
 #include "agent/host/stream.h"
+#include "agent/host/tree.h"
 #include "agent/host/syscall.h"
 #include "base/bytes.h"
 #include "lab/options.h"
