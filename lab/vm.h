@@ -12,6 +12,8 @@
 
 #include "agent/host/client.h"
 #include "agent/host/path.h"
+#include "agent/host/process.h"
+#include "agent/host/worker.h"
 #include "base/bytes.h"
 #include "lab/options.h"
 

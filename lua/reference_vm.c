@@ -58,6 +58,17 @@ static const struct pv_reference_entry entries[] = {
 	"up in PATH and gets them as they are; with options see RunOptions. A program that cannot "
 	"be started is an error.",
 	"0.1"),
+    ENTRY("VM", "run_async", METHOD, "vm:run_async(command, args_or_opts?) -> Process",
+	"Starts a command as `vm:run` does and returns as soon as it runs; what cannot be started "
+	"is an error. `stdin` is the beginning of its input, which stays open. The time limits of "
+	"RunOptions are refused: they belong to `proc:wait`.",
+	"0.1"),
+    ENTRY("VM", "spawn_worker", METHOD, "vm:spawn_worker(opts?) -> Worker",
+	"A second process of the agent with credentials, descriptors and a thread of its own. It "
+	"has the methods of a VM that act in the guest: `run`, `run_async`, files, and system "
+	"calls, which all run on that thread, so what one changes (user, processor, name space) "
+	"the next ones and new programs have. See WorkerOptions.",
+	"0.1"),
     ENTRY("VM", "read_file", METHOD, "vm:read_file(path) -> string",
 	"The content of a file of the guest, of any size; works for /proc and /sys.", "0.1"),
     ENTRY("VM", "write_file", METHOD, "vm:write_file(path, data)",

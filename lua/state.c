@@ -23,6 +23,7 @@
 #include "lua/lab.h"
 #include "lua/lab_snapshot.h"
 #include "lua/legacy.h"
+#include "lua/process.h"
 #include "lua/reset.h"
 #include "lua/resource.h"
 #include "lua/run.h"
@@ -30,6 +31,7 @@
 #include "lua/snapshot.h"
 #include "lua/vm.h"
 #include "lua/wait.h"
+#include "lua/worker.h"
 
 #define ROOT_NAME "provium"
 
@@ -112,6 +114,8 @@ static int open_all(lua_State *L)
 	pv_lua_legacy_open(L);
 	pv_lua_lab_open(L);
 	pv_lua_vm_open(L);
+	pv_lua_process_open(L);
+	pv_lua_worker_open(L);
 	pv_lua_snapshot_open(L);
 	pv_lua_lab_snapshot_open(L);
 	pv_lua_run_result_open(L);

@@ -19,7 +19,9 @@
 #include "lua/legacy.h"
 #include "lua/options.h"
 #include "lua/principal.h"
+#include "lua/process.h"
 #include "lua/snapshot.h"
+#include "lua/worker.h"
 
 /* Registry: pv_vm (light userdata) -> handle. */
 #define HANDLES_KEY "provium.vms"
@@ -250,6 +252,8 @@ void pv_lua_vm_open(lua_State *L)
 	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, methods);
 	pv_lua_principal_setfuncs(L, pv_lua_guest_methods, "vm");
+	pv_lua_principal_setfuncs(L, pv_lua_process_methods, "vm");
+	pv_lua_principal_setfuncs(L, pv_lua_worker_methods, "vm");
 	luaL_setfuncs(L, pv_lua_snapshot_methods, 0);
 	pv_lua_legacy_add(L, "vm");
 	lua_setfield(L, -2, "__index");

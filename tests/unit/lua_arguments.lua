@@ -63,6 +63,7 @@ local function objects()
     local v = provium:vm("walked", "tiny"):boot()
     return {
         VM = v, Lab = provium, sys = provium.sys, Console = v:console(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
+        Process = v:run_async("x"), Worker = v:spawn_worker(),
     }
 end
 

@@ -35,6 +35,13 @@ static const char walker[] =
     " all('VM', debug.getmetatable(v).__index)\n"
     " all('Snapshot', debug.getmetatable(v:snapshot()).__index)\n"
     " all('LabSnapshot', debug.getmetatable(provium:snapshot()).__index)\n"
+    " local p, w = v:run_async('x'), v:spawn_worker()\n"
+    " all('Process', debug.getmetatable(p).__index)\n"
+    " local shared, own = debug.getmetatable(v).__index, {}\n"
+    " for n in pairs(debug.getmetatable(w).__index) do own[n] = n == 'close' or n == 'kill' or not "
+    "shared[n] or "
+    "nil end\n"
+    " all('Worker', own)\n"
     " all('Console', debug.getmetatable(v:console()).__index)\n"
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
     "debug.getmetatable(r).__index)\n"
@@ -111,6 +118,9 @@ static void options_are_read(void **state)
 		else if (strcmp(entry->owner, "RestoreOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):restore('x', {%s = print})", name);
+		else if (strcmp(entry->owner, "WorkerOptions") == 0)
+			pv_bytes_printf(&script,
+			    "provium:vm('v', 'tiny'):boot():spawn_worker({%s = print})", name);
 		else if (strcmp(entry->owner, "RunOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):boot():run('x', {%s = print})", name);
