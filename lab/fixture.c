@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -242,14 +243,16 @@ static int restore_cached(const struct order *order, struct goods *goods, struct
 	return status;
 }
 
-/* From a descriptor that a builder left, which is closed. Only VMs come like this. */
+/* From a descriptor that a builder left, which is closed. */
 static int restore_answer(
     const struct order *order, int fd, struct goods *goods, struct pv_err *err)
 {
+	struct stat info;
 	char path[64];
 	bool opened;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	const int status = order->kind == PV_FIXTURE_VM
+	const bool is_lab = fstat(fd, &info) == 0 && S_ISDIR(info.st_mode);
+	const int status = is_lab == (order->kind == PV_FIXTURE_LAB)
 			       ? restore_path(order, path, &opened, goods, err)
 			       : other_kind(order, err);
 	pv_fd_close(&fd);

@@ -27,8 +27,8 @@ struct pv_fixture_request {
 
 /* What a request came to when it was met. */
 struct pv_fixture_answer {
-	/* The saved guest, when it could not be kept in the cache; the receiver closes it. -1: it
-	 * is in the cache now. */
+	/* The saved guest, or the directory of the saved lab, when it could not be kept in the cache;
+	 * the receiver closes it. -1: it is in the cache now. */
 	int fd;
 };
 

@@ -1,10 +1,13 @@
 /*
  * Saved labs go on. Theory: a plan first: each place of the index is looked up in the lab, which
  * tells what is to be made, what is there, and what must not be touched; up to here nothing is
- * changed, and most of what can go wrong is found. Then sub-labs and VMs are made and their
- * machines built on several threads; any failure takes back all that was made. Then VMs that were
- * saved themselves go back to their baselines, which is the one step that cannot be taken back, and
- * at last all guests go on, one right after the other.
+ * changed, and most of what can go wrong is found. Then sub-labs and VMs are made, and on several
+ * threads machines are built: theirs, and those of VMs in place whose own is of no use. Guests in
+ * place stand still meanwhile. Any failure up to here takes back all of it and lets them go on.
+ *
+ * Then the VMs in place change their machines or rewind them. This cannot be taken back, but little
+ * is left in it that could fail; when it does, that VM is dead and the others still go back. At
+ * last all guests go on, one right after the other.
  *
  * Script thread; machines are built on others, too.
  */
@@ -201,13 +204,27 @@ static void build_one(void *ctx, size_t index)
 {
 	struct restoring *restoring = ctx;
 	struct pv_lab_outcome *outcome = &restoring->outcomes[index];
+	const struct pv_lab_guest *guest = &restoring->snapshot->guests[index];
+	if (restoring->vms[index].step == STEP_BACK) {
+		outcome->status = pv_vm_baseline_prepare(guest->baseline, &outcome->err);
+		return;
+	}
 	if (!is_made(restoring, index))
 		return;
-	outcome->status = pv_vm_restore_machine(restoring->vms[index].vm,
-	    restoring->snapshot->guests[index].template, restoring->clock_now, &outcome->err);
+	outcome->status = pv_vm_restore_machine(
+	    restoring->vms[index].vm, guest->template, restoring->clock_now, &outcome->err);
 	if (outcome->status)
 		pv_err_prefix(
 		    &outcome->err, "vm `%s`: cannot restore", restoring->index->vms[index].name);
+}
+
+/* VMs in place go on as if nothing had been. */
+static void stay(struct restoring *restoring)
+{
+	for (size_t i = 0; i < restoring->index->vm_count; i++) {
+		if (restoring->vms[i].step == STEP_BACK)
+			pv_vm_baseline_stay(restoring->snapshot->guests[i].baseline);
+	}
 }
 
 static int make_all(struct restoring *restoring, struct pv_err *err)
@@ -231,16 +248,22 @@ static int make_all(struct restoring *restoring, struct pv_err *err)
 	return pv_lab_outcome_first(restoring->outcomes, index->vm_count, err);
 }
 
+/* All of them, whatever becomes of one. Returns the first failure. */
 static int go_back(struct restoring *restoring, struct pv_err *err)
 {
 	int status = 0;
-	for (size_t i = 0; i < restoring->index->vm_count && !status; i++) {
+	for (size_t i = 0; i < restoring->index->vm_count; i++) {
 		struct place *place = &restoring->vms[i];
+		struct pv_err failure = PV_ERR_INIT;
 		if (place->step != STEP_BACK)
 			continue;
-		status = pv_vm_baseline_return(
-		    restoring->snapshot->guests[i].baseline, restoring->clock_now, err);
-		place->done = !status;
+		int code = pv_vm_baseline_return(
+		    restoring->snapshot->guests[i].baseline, restoring->clock_now, &failure);
+		place->done = !code;
+		if (code && !status) {
+			status = code;
+			*err = failure;
+		}
 	}
 	return status;
 }
@@ -273,6 +296,22 @@ static int go_on(struct restoring *restoring, bool made_too, struct pv_err *err)
 	return status;
 }
 
+static int say_nothing_changed(struct pv_err *err)
+{
+	return pv_err_set(err, err->kind, err->code, "%s; nothing was changed", err->text);
+}
+
+/* What became of the others when one could not go back. */
+static int say_how_far(const struct restoring *restoring, struct pv_err *err)
+{
+	size_t back = 0;
+	for (size_t i = 0; i < restoring->index->vm_count; i++)
+		back += restoring->vms[i].step == STEP_BACK && restoring->vms[i].done;
+	return pv_err_set(err, err->kind, err->code,
+	    "%s; it is dead, %zu other VM(s) of the snapshot went back, and nothing was made",
+	    err->text, back);
+}
+
 static int carry_out(struct restoring *restoring, struct pv_err *err)
 {
 	struct pv_err ignored = PV_ERR_INIT;
@@ -280,12 +319,17 @@ static int carry_out(struct restoring *restoring, struct pv_err *err)
 	if (status)
 		return status;
 	status = make_all(restoring, err);
-	if (!status) {
-		status = go_back(restoring, err);
-		if (status)
-			(void)go_on(restoring, false, &ignored);
-		else
-			status = go_on(restoring, true, err);
+	if (status) {
+		stay(restoring);
+		unmake(restoring);
+		return say_nothing_changed(err);
+	}
+	status = go_back(restoring, err);
+	if (status) {
+		say_how_far(restoring, err);
+		(void)go_on(restoring, false, &ignored);
+	} else {
+		status = go_on(restoring, true, err);
 	}
 	if (status)
 		unmake(restoring);

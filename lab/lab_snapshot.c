@@ -327,6 +327,20 @@ int pv_lab_snapshot_path(struct pv_lab_snapshot *snapshot, const char **path, st
 	return status;
 }
 
+int pv_lab_snapshot_descriptor(struct pv_lab_snapshot *snapshot, int *fd, struct pv_err *err)
+{
+	const char *path;
+	int status = pv_lab_snapshot_path(snapshot, &path, err);
+	*fd = -1;
+	if (status)
+		return status;
+	if (snapshot->filesystem < 0)
+		return pv_err_set(err, PV_ERR_SYSTEM, ENOTSUP,
+		    "the kernel grants no file system in memory to keep it in");
+	*fd = fcntl(snapshot->filesystem, F_DUPFD_CLOEXEC, 0);
+	return *fd < 0 ? pv_err_system(err, errno, "snapshot of a lab: no descriptor is left") : 0;
+}
+
 int pv_lab_snapshot_size(struct pv_lab_snapshot *snapshot, uint64_t *size, struct pv_err *err)
 {
 	const char *path;

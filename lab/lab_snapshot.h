@@ -51,9 +51,10 @@ int pv_lab_snapshot_write(const struct pv_lab_snapshot *snapshot, const char *di
  * VM is refused, and for an opened directory every VM is another one. `clock_now` as in
  * pv_vm_restore.
  *
- * Returns 0 or -errno with a sentence that names the VM. Then the lab is as before, but for VMs
- * that were to be restored in place and got beyond their checks: these are shut down or dead, and
- * the sentence says so.
+ * Returns 0 or -errno with a sentence that names the VM. Then the lab is as before, as long as
+ * machines could not be built or memory is not there: all that can is done before the first VM is
+ * touched. What fails later kills the VM that it concerns; others that were saved are back
+ * nevertheless, nothing was made, and the sentence says so.
  */
 int pv_lab_snapshot_restore(
     struct pv_lab_snapshot *snapshot, struct pv_lab *lab, bool clock_now, struct pv_err *err);
@@ -67,6 +68,13 @@ size_t pv_lab_snapshot_vm_count(const struct pv_lab_snapshot *snapshot);
  * kernel grants no file system of our own, a process that is killed leaves it in $TMPDIR).
  */
 int pv_lab_snapshot_path(struct pv_lab_snapshot *snapshot, const char **path, struct pv_err *err);
+
+/*
+ * The directory of one in memory as a descriptor for the caller, which keeps it there as long as
+ * somebody has that; /proc/self/fd leads to it. Returns 0 or -errno; -ENOTSUP where the kernel
+ * grants no file system of our own.
+ */
+int pv_lab_snapshot_descriptor(struct pv_lab_snapshot *snapshot, int *fd, struct pv_err *err);
 
 /* Bytes of all files in it as `ls` shows them; 0 when it is gone. Makes the directory. */
 int pv_lab_snapshot_size(struct pv_lab_snapshot *snapshot, uint64_t *size, struct pv_err *err);

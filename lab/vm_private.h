@@ -136,9 +136,20 @@ void pv_vm_baseline_destroy(struct pv_vm_baseline *baseline);
 struct pv_vm *pv_vm_baseline_vm(const struct pv_vm_baseline *baseline);
 
 /*
+ * Does what of going back may fail and can be undone: a guest that runs stands still, or a machine
+ * that replaces the VM's is built beside it; the state of the VM does not tell. Once pv_host_kvm
+ * has succeeded on any thread, for one baseline each, while the script thread waits. Followed by
+ * pv_vm_baseline_return or pv_vm_baseline_stay. On failure the VM is as before.
+ */
+int pv_vm_baseline_prepare(struct pv_vm_baseline *baseline, struct pv_err *err);
+/* Undoes that; also when nothing was prepared. */
+void pv_vm_baseline_stay(struct pv_vm_baseline *baseline);
+
+/*
  * Takes the VM back, whatever has become of it: in place when its machine is still there, by a new
- * one when the guest died, was shut down, or was saved again since. What is in flight is given up.
- * Its guest stands still afterwards; `clock_now` as in pv_vm_restore. On failure the VM is dead.
+ * one when the guest died, was shut down, or was saved again since. Prepares when that was not
+ * done. What is in flight is given up. Its guest stands still afterwards; `clock_now` as in
+ * pv_vm_restore. On failure the VM is dead.
  */
 int pv_vm_baseline_return(struct pv_vm_baseline *baseline, bool clock_now, struct pv_err *err);
 /* The guest goes on, if it did at the baseline. */

@@ -1,11 +1,16 @@
 /*
  * A VM goes back to what it was. Theory: a baseline holds what cannot be read from the template:
  * whose it is, its state, where the conversation with its agent stood, and what it boots from at a
- * reset. Going back has two ways. As long as the machine is the one that was frozen, it is rewound
- * in place (vmm/template.h): the guest may have crashed inside, rebooted or lost its agent. One
- * that has stopped for good, was shut down, or was frozen again, so that a rewind would lead there,
- * is replaced by a new machine on the same template. Either way it is the same struct pv_vm, so
- * whoever holds it notices nothing but the time that is gone.
+ * reset. As long as the machine is the one that was frozen, it is rewound in place
+ * (vmm/template.h): the guest may have crashed inside, rebooted or lost its agent. One that has
+ * stopped for good, was shut down, or was frozen again, so that a rewind would lead there, is
+ * replaced by a new machine on the same template, which then is rewound as well: that is how it
+ * gets the connections. Either way it is the same struct pv_vm, so whoever holds it notices nothing
+ * but the time that is gone.
+ *
+ * So that several go back or none, this is done in two steps. Preparing does what may fail and can
+ * be undone: the guest stands still, the template is looked at, the new machine is built beside the
+ * old one. What is left after that is the rewind.
  *
  * The agent's client forgets the connection before the devices are reset and adopts it again as it
  * stood; what was in flight has failed then, and its answers cannot arrive.
@@ -24,6 +29,14 @@
 
 #define GIVEN_UP "the VM went back to what it was before the test"
 
+/* A machine that takes the place of the VM's, with what it boots from at a reset. */
+struct successor {
+	struct pv_machine *machine; /* NULL: there is none */
+	struct pv_options boot;
+	struct pv_bytes cmdline;
+	struct pv_initramfs initramfs;
+};
+
 struct pv_vm_baseline {
 	struct pv_vm *vm;
 	enum pv_vm_state state;
@@ -39,6 +52,10 @@ struct pv_vm_baseline {
 	const struct pv_kernel *kernel;
 	struct pv_bytes cmdline;
 	struct pv_initramfs initramfs;
+	/* Between preparing and going back: what is done so far. */
+	bool prepared;
+	bool paused; /* a guest that ran */
+	struct successor next;
 };
 
 /* What the guest boots from is shared, since the VM lets go of it when it is shut down. */
@@ -88,6 +105,7 @@ void pv_vm_baseline_destroy(struct pv_vm_baseline *baseline)
 {
 	if (!baseline)
 		return;
+	pv_vm_baseline_stay(baseline);
 	pv_template_unref(baseline->template);
 	pv_options_finish(&baseline->boot);
 	pv_bytes_finish(&baseline->cmdline);
@@ -101,8 +119,10 @@ struct pv_vm *pv_vm_baseline_vm(const struct pv_vm_baseline *baseline)
 	return baseline->vm;
 }
 
+/* --- preparing --- */
+
 /* True when a rewind of the machine leads to the baseline; it stands still then. */
-static bool stands_still(const struct pv_vm_baseline *baseline)
+static bool stands_still(struct pv_vm_baseline *baseline)
 {
 	struct pv_vm *vm = baseline->vm;
 	struct pv_err ignored = PV_ERR_INIT;
@@ -112,9 +132,74 @@ static bool stands_still(const struct pv_vm_baseline *baseline)
 	const enum pv_machine_state state = pv_machine_state(vm->machine);
 	pv_loop_unlock(vm->host->loop);
 	if (state == PV_MACHINE_RUNNING)
-		return pv_machine_pause(vm->machine, &ignored) == 0;
-	return state == PV_MACHINE_PAUSED;
+		baseline->paused = pv_machine_pause(vm->machine, &ignored) == 0;
+	return baseline->paused || state == PV_MACHINE_PAUSED;
 }
+
+static void give_up_next(struct successor *next)
+{
+	pv_machine_destroy(next->machine);
+	pv_options_finish(&next->boot);
+	pv_bytes_finish(&next->cmdline);
+	pv_initramfs_finish(&next->initramfs);
+	*next = (struct successor){0};
+}
+
+/* Its connections are offered to the VM later, when it has taken its place. */
+static int build_next(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	struct pv_vm *vm = baseline->vm;
+	struct successor *next = &baseline->next;
+	struct pv_kvm *kvm = NULL;
+	int status = pv_host_kvm(vm->host, &kvm, err);
+	if (!status)
+		status = pv_options_merge(&next->boot, &baseline->boot, err);
+	if (!status)
+		status = pv_initramfs_share(&next->initramfs, &baseline->initramfs, err);
+	if (!status && baseline->cmdline.len &&
+	    (pv_bytes_append(&next->cmdline, baseline->cmdline.data, baseline->cmdline.len) ||
+		!pv_bytes_text(&next->cmdline)))
+		status = pv_err_nomem(err, "command line");
+	if (status)
+		return status;
+	struct pv_span initrd;
+	struct pv_machine_config config = pv_vm_boot_config(vm, &initrd);
+	initrd = (struct pv_span){.data = next->initramfs.data, .len = next->initramfs.len};
+	config.kernel = baseline->kernel;
+	config.cmdline = pv_bytes_text(&next->cmdline);
+	if (!baseline->kernel)
+		config.initrd_parts = 0;
+	const struct pv_machine_restore restore = {.boot = &config};
+	status = pv_machine_restore(
+	    &next->machine, kvm, vm->host->loop, baseline->template, &restore, err);
+	pv_initramfs_cool(&next->initramfs);
+	return status;
+}
+
+int pv_vm_baseline_prepare(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	if (!baseline->template || baseline->prepared)
+		return 0;
+	int status = stands_still(baseline) ? pv_machine_check_rewind(baseline->vm->machine, err)
+					    : build_next(baseline, err);
+	baseline->prepared = true;
+	if (!status)
+		return 0;
+	pv_vm_baseline_stay(baseline);
+	return pv_err_prefix(err, "vm `%s`: cannot go back to its baseline", baseline->vm->name);
+}
+
+void pv_vm_baseline_stay(struct pv_vm_baseline *baseline)
+{
+	struct pv_err ignored = PV_ERR_INIT;
+	/* It ran a moment ago, so what could fail now are its threads, which are there. */
+	if (baseline->paused)
+		(void)pv_machine_resume(baseline->vm->machine, &ignored);
+	give_up_next(&baseline->next);
+	baseline->paused = baseline->prepared = false;
+}
+
+/* --- going back --- */
 
 static int rewind_in_place(struct pv_vm_baseline *baseline, bool clock_now, struct pv_err *err)
 {
@@ -122,10 +207,9 @@ static int rewind_in_place(struct pv_vm_baseline *baseline, bool clock_now, stru
 	pv_loop_lock(vm->host->loop);
 	pv_agent_drop(vm->agent, GIVEN_UP, true);
 	pv_console_log_mark_boot(&vm->log);
-	/* A machine that was booted has not been told yet. */
+	/* A machine that was booted, or is new, has not been told yet. */
 	pv_machine_set_adopt(vm->machine, pv_vm_link_adopt, vm);
 	vm->adopt_id = baseline->next_id;
-	vm->adopt_boot = baseline->agent_boot;
 	vm->entropy_due = !pv_template_is_seeded(baseline->template);
 	vm->wall_due = clock_now;
 	vm->state = PV_VM_PAUSED;
@@ -136,22 +220,26 @@ static int rewind_in_place(struct pv_vm_baseline *baseline, bool clock_now, stru
 				    : pv_machine_set_date(vm->machine, pv_clock_wall(), err);
 }
 
-static int build_again(struct pv_vm_baseline *baseline, bool clock_now, struct pv_err *err)
+/* The machine that was built takes the place of the old one. */
+static int change_machines(struct pv_vm_baseline *baseline, struct pv_err *err)
 {
 	struct pv_vm *vm = baseline->vm;
+	struct successor *next = &baseline->next;
 	pv_vm_stop_machine(vm, PV_VM_PAUSED);
-	int status = pv_options_merge(&vm->boot, &baseline->boot, err);
-	if (!status)
-		status = pv_vm_boot_share(
-		    vm, baseline->kernel, &baseline->cmdline, &baseline->initramfs, err);
-	if (status)
-		return status;
-	vm->adopt_id = baseline->next_id;
-	vm->adopt_boot = baseline->agent_boot;
+	vm->machine = next->machine;
+	vm->boot = next->boot;
+	vm->cmdline = next->cmdline;
+	vm->initramfs = next->initramfs;
+	*next = (struct successor){0};
+	vm->kernel = baseline->kernel;
 	vm->cid = baseline->cid;
 	vm->agent_wait_ns = baseline->agent_wait_ns;
 	vm->profile = baseline->profile;
-	return pv_vm_restore_machine(vm, baseline->template, clock_now, err);
+	pv_loop_lock(vm->host->loop);
+	vm->stopped = vm->powered_off = false;
+	int status = pv_vm_link_listen(vm);
+	pv_loop_unlock(vm->host->loop);
+	return status ? pv_err_system(err, -status, "cannot listen for the agent") : 0;
 }
 
 /* A VM without a guest at the baseline has none afterwards either. */
@@ -175,11 +263,17 @@ int pv_vm_baseline_return(struct pv_vm_baseline *baseline, bool clock_now, struc
 		lie_down(baseline);
 		return 0;
 	}
-	int status = stands_still(baseline) ? rewind_in_place(baseline, clock_now, err)
-					    : build_again(baseline, clock_now, err);
+	int status = pv_vm_baseline_prepare(baseline, err);
+	const bool prepared = !status;
+	if (!status && baseline->next.machine)
+		status = change_machines(baseline, err);
+	if (!status)
+		status = rewind_in_place(baseline, clock_now, err);
+	baseline->paused = baseline->prepared = false;
 	if (!status)
 		return 0;
-	pv_err_prefix(err, "vm `%s`: cannot go back to its baseline", vm->name);
+	if (prepared)
+		pv_err_prefix(err, "vm `%s`: cannot go back to its baseline", vm->name);
 	pv_vm_stop_machine(vm, PV_VM_DEAD);
 	pv_loop_lock(vm->host->loop);
 	snprintf(vm->death, sizeof(vm->death), "%s", err->text);

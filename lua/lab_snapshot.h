@@ -9,8 +9,6 @@
 
 struct pv_lab_snapshot;
 
-#define PV_LUA_LAB_SNAPSHOT_TYPE "LabSnapshot"
-
 /* Makes the type known to the state. */
 void pv_lua_lab_snapshot_open(lua_State *L);
 

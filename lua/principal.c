@@ -12,6 +12,9 @@
 #include "base/err.h"
 #include "lab/vm.h"
 #include "lua/error.h"
+#include "lua/guest.h"
+#include "lua/process.h"
+#include "lua/syscall.h"
 #include "lua/vm.h"
 #include "lua/worker.h"
 
@@ -22,6 +25,13 @@ void pv_lua_principal_setfuncs(lua_State *L, const luaL_Reg *methods, const char
 		lua_pushcclosure(L, methods->func, 1);
 		lua_setfield(L, -2, methods->name);
 	}
+}
+
+void pv_lua_principal_share(lua_State *L, const char *type)
+{
+	pv_lua_principal_setfuncs(L, pv_lua_guest_methods, type);
+	pv_lua_principal_setfuncs(L, pv_lua_process_methods, type);
+	pv_lua_principal_setfuncs(L, pv_lua_syscall_methods, type);
 }
 
 void pv_lua_principal_check(lua_State *L, struct pv_lua_principal *out)

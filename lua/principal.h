@@ -19,6 +19,9 @@ struct pv_lua_principal {
 /* Adds methods to the table on top of the stack. `type` is "vm" or "worker". May raise. */
 void pv_lua_principal_setfuncs(lua_State *L, const luaL_Reg *methods, const char *type);
 
+/* Adds all that a VM and a worker share. */
+void pv_lua_principal_share(lua_State *L, const char *type);
+
 /* In such a method: its name and the VM or worker of argument 1; raises when that is something
  * else, or a worker that was joined. */
 void pv_lua_principal_check(lua_State *L, struct pv_lua_principal *out);

@@ -15,6 +15,7 @@ static const struct pv_reference_table *const tables[] = {
     &pv_reference_process,
     &pv_reference_worker,
     &pv_reference_file,
+    &pv_reference_syscall,
     &pv_reference_console,
     &pv_reference_legacy,
 };

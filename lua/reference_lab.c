@@ -46,11 +46,12 @@ static const struct pv_reference_entry entries[] = {
 	"the file of tests; with one it is that directory, which other runs can restore and which "
 	"may be moved. Refused while operations are in progress or streams open.",
 	"0.1"),
-    ENTRY("Lab", "restore", METHOD, "lab:restore(snapshot) -> Lab",
+    ENTRY("Lab", "restore", METHOD, "lab:restore(snapshot, opts?) -> Lab",
 	"Lets all that was saved go on in this lab: a LabSnapshot, or the directory of one. "
 	"Sub-labs and VMs that are missing are made, what the snapshot does not mention stays. A "
 	"VM that is the one that was saved goes back in place, which only a LabSnapshot can tell; "
-	"any other VM of the same name is an error, and then nothing was changed.",
+	"any other VM of the same name is an error, and then nothing was changed. See "
+	"RestoreOptions.",
 	"0.1"),
     ENTRY("Lab", "barrier", METHOD, "lab:barrier(name, count, timeout?) -> boolean",
 	"Waits until `count` have arrived at the barrier of that name: true, or false after "

@@ -92,6 +92,29 @@ static const struct pv_reference_entry entries[] = {
 	"Removes a file, a link, or an empty directory.", "0.1"),
     ENTRY("VM", "rename", METHOD, "vm:rename(from, to)",
 	"Renames in one step; a file that is at `to` is replaced.", "0.1"),
+    ENTRY("VM", "open_file", METHOD, "vm:open_file(path, mode) -> File",
+	"Opens a file of the guest. `mode` is a table with at least one of `read`, `write` and "
+	"`append`, and with `create`, `truncate`, `exclusive` and `perm` (of a new file, 0644) as "
+	"needed. The scope closes what a test leaves open.",
+	"0.1"),
+    ENTRY("VM", "syscall", METHOD, "vm:syscall(nr, ...) -> SyscallResult",
+	"Issues one system call in the guest, by number or by name (`\"openat\"`): up to six "
+	"integers follow, or one table, see SyscallShape. All calls of a VM are issued by one "
+	"process, so descriptors stay open between them, but on any of its threads: what belongs "
+	"to a thread, such as credentials, sticks only in a worker. A call that blocks holds up no "
+	"other. A child of `fork` or `clone` ends at once with 0. `exit`, `execve` and "
+	"`rt_sigreturn` raise.",
+	"0.1"),
+    ENTRY("VM", "syscall_async", METHOD, "vm:syscall_async(nr, ...) -> SyscallHandle",
+	"The same, without waiting for the end of the call. Any number of them may be in progress. "
+	"One that nobody has awaited when the test, or the file, ends is interrupted.",
+	"0.1"),
+    ENTRY("VM", "read_mem", METHOD, "vm:read_mem(addr, len) -> string|nil, integer?",
+	"Memory of the process that issues the VM's system calls; nil and the errno when it cannot "
+	"be read.",
+	"0.1"),
+    ENTRY("VM", "write_mem", METHOD, "vm:write_mem(addr, data) -> true|nil, integer?",
+	"Writes to memory of that process; nil and the errno when it cannot be written.", "0.1"),
 
     ENTRY("RestoreOptions", "clock", OPTION, "string",
 	"`\"now\"` sets the guest's wall clock to the host's time before anything else is asked of "

@@ -16,6 +16,7 @@ struct pv_vm;
 
 /* In the order in which a scope closes them. */
 enum pv_lua_resource_kind {
+	PV_LUA_SYSCALL, /* in progress */
 	PV_LUA_STREAM,
 	PV_LUA_PROCESS,
 	PV_LUA_FILE,

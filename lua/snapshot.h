@@ -7,8 +7,6 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#define PV_LUA_SNAPSHOT_TYPE "Snapshot"
-
 /* Makes the type known to the state. */
 void pv_lua_snapshot_open(lua_State *L);
 

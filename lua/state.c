@@ -17,6 +17,7 @@
 #include "base/utf8.h"
 #include "lab/lab.h"
 #include "lua/console.h"
+#include "lua/file.h"
 #include "lua/error.h"
 #include "lua/interrupt.h"
 #include "lua/json.h"
@@ -29,6 +30,7 @@
 #include "lua/run.h"
 #include "lua/run_result.h"
 #include "lua/snapshot.h"
+#include "lua/syscall.h"
 #include "lua/vm.h"
 #include "lua/wait.h"
 #include "lua/worker.h"
@@ -116,10 +118,12 @@ static int open_all(lua_State *L)
 	pv_lua_vm_open(L);
 	pv_lua_process_open(L);
 	pv_lua_worker_open(L);
+	pv_lua_syscall_open(L);
 	pv_lua_snapshot_open(L);
 	pv_lua_lab_snapshot_open(L);
 	pv_lua_run_result_open(L);
 	pv_lua_console_open(L);
+	pv_lua_file_open(L);
 	pv_lua_state_set_scope(L);
 	pv_lua_interrupt_open(L);
 	return 0;

@@ -14,12 +14,11 @@
 #include "lua/argument.h"
 #include "lua/console.h"
 #include "lua/error.h"
-#include "lua/guest.h"
 #include "lua/handle.h"
 #include "lua/legacy.h"
 #include "lua/options.h"
 #include "lua/principal.h"
-#include "lua/process.h"
+#include "lua/resource.h"
 #include "lua/snapshot.h"
 #include "lua/worker.h"
 
@@ -160,23 +159,27 @@ static int vm_cid(lua_State *L)
 
 static int vm_is_quiescent(lua_State *L)
 {
-	lua_pushboolean(L, pv_vm_in_flight(pv_lua_vm_check(L, "vm:is_quiescent")) == 0);
+	struct pv_vm *vm = pv_lua_vm_check(L, "vm:is_quiescent");
+	lua_pushboolean(L, pv_vm_in_flight(vm) == 0 &&
+			       pv_lua_resource_count(L, PV_LUA_FILE, vm) == 0 &&
+			       pv_lua_resource_count(L, PV_LUA_STREAM, vm) == 0);
 	return 1;
 }
 
-/* Open files and streams come with later types; until then there are none. */
+static int count(lua_State *L, const char *function, enum pv_lua_resource_kind kind)
+{
+	lua_pushinteger(L, pv_lua_resource_count(L, kind, pv_lua_vm_check(L, function)));
+	return 1;
+}
+
 static int vm_open_file_count(lua_State *L)
 {
-	pv_lua_vm_check(L, "vm:open_file_count");
-	lua_pushinteger(L, 0);
-	return 1;
+	return count(L, "vm:open_file_count", PV_LUA_FILE);
 }
 
 static int vm_open_stream_count(lua_State *L)
 {
-	pv_lua_vm_check(L, "vm:open_stream_count");
-	lua_pushinteger(L, 0);
-	return 1;
+	return count(L, "vm:open_stream_count", PV_LUA_STREAM);
 }
 
 static int vm_console(lua_State *L)
@@ -251,8 +254,7 @@ void pv_lua_vm_open(lua_State *L)
 	luaL_newmetatable(L, PV_LUA_VM_TYPE);
 	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, methods);
-	pv_lua_principal_setfuncs(L, pv_lua_guest_methods, "vm");
-	pv_lua_principal_setfuncs(L, pv_lua_process_methods, "vm");
+	pv_lua_principal_share(L, "vm");
 	pv_lua_principal_setfuncs(L, pv_lua_worker_methods, "vm");
 	luaL_setfuncs(L, pv_lua_snapshot_methods, 0);
 	pv_lua_legacy_add(L, "vm");

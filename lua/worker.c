@@ -12,8 +12,6 @@
 #include "base/err.h"
 #include "lua/argument.h"
 #include "lua/error.h"
-#include "lua/guest.h"
-#include "lua/process.h"
 #include "lua/resource.h"
 #include "lua/signal.h"
 
@@ -171,8 +169,7 @@ void pv_lua_worker_open(lua_State *L)
 	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, plain_methods);
 	pv_lua_principal_setfuncs(L, methods, "worker");
-	pv_lua_principal_setfuncs(L, pv_lua_guest_methods, "worker");
-	pv_lua_principal_setfuncs(L, pv_lua_process_methods, "worker");
+	pv_lua_principal_share(L, "worker");
 	lua_setfield(L, -2, "__index");
 	lua_pushliteral(L, PV_LUA_WORKER_TYPE);
 	lua_setfield(L, -2, "__metatable");

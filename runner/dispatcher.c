@@ -129,6 +129,7 @@ static void on_frame(void *ctx, const struct pv_event *event)
 		    slot->dispatcher->builds, &slot->child, slot->result.relative, event);
 	}
 	pv_file_result_take(&slot->result, event);
+	pv_event_tell(slot->dispatcher->options->outlet, event);
 }
 
 static const struct pv_child_ops worker_ops = {

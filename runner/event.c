@@ -85,6 +85,27 @@ void pv_event_finish(struct pv_event *event)
 	*event = (struct pv_event){0};
 }
 
+void pv_event_tell(const struct pv_event_outlet *outlet, const struct pv_event *event)
+{
+	static const char internal[] = "worker_";
+	if (outlet && strncmp(event->kind, internal, sizeof(internal) - 1) != 0)
+		outlet->take(outlet->ctx, event);
+}
+
+void pv_event_tell_written(const struct pv_event_outlet *outlet, struct pv_event_writer *writer)
+{
+	struct pv_bytes *out = writer->out;
+	struct pv_err ignored = PV_ERR_INIT;
+	struct pv_event event;
+	if (pv_event_end(writer) == 0 && out->len > PV_FRAME_HEADER &&
+	    pv_event_parse(
+		&event, out->data + PV_FRAME_HEADER, out->len - PV_FRAME_HEADER, &ignored) == 0) {
+		pv_event_tell(outlet, &event);
+		pv_event_finish(&event);
+	}
+	pv_bytes_finish(out);
+}
+
 char *pv_event_text(const struct pv_event *event, const char *key)
 {
 	const void *text;

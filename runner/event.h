@@ -43,6 +43,17 @@ struct pv_event {
 int pv_event_parse(struct pv_event *event, const void *data, size_t len, struct pv_err *err);
 void pv_event_finish(struct pv_event *event);
 
+/* Who hears the events of a run as users get them. On the dispatcher's thread. */
+struct pv_event_outlet {
+	void (*take)(void *ctx, const struct pv_event *event);
+	void *ctx;
+};
+
+/* Tells it of an event, unless that stays between a worker and the dispatcher. NULL is fine. */
+void pv_event_tell(const struct pv_event_outlet *outlet, const struct pv_event *event);
+/* Ends an event and tells of it; `out` is empty afterwards. What there is no memory for is lost. */
+void pv_event_tell_written(const struct pv_event_outlet *outlet, struct pv_event_writer *writer);
+
 /* The string of a payload key as a new NUL-terminated string, or NULL when it is absent or no
  * string. The caller frees it. */
 char *pv_event_text(const struct pv_event *event, const char *key);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -161,23 +162,29 @@ static bool is_there(struct builder *builder)
 	return there;
 }
 
-/* Writes the snapshot into a file without a name. */
-static void hold(struct builder *builder, struct pv_snapshot *snapshot)
+/* Writes the snapshot into a file without a name. Returns 0 or -errno. */
+static int hold_vm(struct builder *builder, struct pv_snapshot *snapshot, struct pv_err *err)
 {
-	struct pv_err err = PV_ERR_INIT;
 	const char *path;
 	struct stat info;
-	if (pv_snapshot_path(snapshot, &path, &err)) {
-		fail(builder, err.text);
-		return;
-	}
+	const int status = pv_snapshot_path(snapshot, &path, err);
+	if (status)
+		return status;
 	builder->held = open(path, O_RDONLY | O_CLOEXEC);
-	if (builder->held < 0) {
-		pv_err_system(&err, errno, "its snapshot `%s` cannot be opened", path);
-		fail(builder, err.text);
-		return;
-	}
+	if (builder->held < 0)
+		return pv_err_system(err, errno, "its snapshot `%s` cannot be opened", path);
 	builder->bytes = fstat(builder->held, &info) == 0 ? (uint64_t)info.st_blocks * 512 : 0;
+	return 0;
+}
+
+/* Writes it into a file system that nobody else has. Returns 0 or -errno. */
+static int hold_lab(struct builder *builder, struct pv_lab_snapshot *snapshot, struct pv_err *err)
+{
+	struct statfs info;
+	const int status = pv_lab_snapshot_descriptor(snapshot, &builder->held, err);
+	if (!status && fstatfs(builder->held, &info) == 0)
+		builder->bytes = (info.f_blocks - info.f_bfree) * (uint64_t)info.f_bsize;
+	return status;
 }
 
 /* What was built is only worth something under a key that is still true. */
@@ -214,16 +221,15 @@ static void keep(struct builder *builder, const struct pv_run_fixture *result)
 	struct pv_err err = PV_ERR_INIT;
 	if (!is_unchanged(builder) || install(builder, result, &err) == 0)
 		return;
-	if (result->lab_snapshot) {
-		pv_err_prefix(&err, "a lab needs a place in the cache");
-		fail(builder, err.text);
-		return;
-	}
+	/* Why there is no lock was said when it could not be taken. */
 	if (builder->lock.fd >= 0) {
 		pv_err_prefix(&err, "the fixture cannot be kept and lives for this run only");
 		note(builder, err.text);
 	}
-	hold(builder, result->snapshot);
+	const int status = result->lab_snapshot ? hold_lab(builder, result->lab_snapshot, &err)
+						: hold_vm(builder, result->snapshot, &err);
+	if (status)
+		fail(builder, err.text);
 }
 
 /* --- the build --- */

@@ -9,8 +9,11 @@
  * next; one that would lead back is refused, as nobody in it could ever go on. Builders do not
  * count as running files: each has somebody who waits for it, so there is room for it.
  *
- * Answers, each with the number of the `request`: perhaps worker_fixture_waiting {held_by}, then
- * worker_fixture_ready {held} (with a descriptor when `held` is 1) or worker_fixture_failed {text}.
+ * Answers, each with the number of the `request`: worker_fixture_ready {held} (with a descriptor
+ * when `held` is 1) or worker_fixture_failed {text}.
+ *
+ * Events: who waits is told from here, because here it is certain that the build has not ended; and
+ * a builder that dies has its fixture_build_done told for it.
  */
 #include "runner/fixture_builds.h"
 
@@ -73,7 +76,8 @@ struct build {
 	/* What the builder's own request waits for, or NULL. */
 	struct build *waits_for;
 	bool late;
-	bool answered; /* the builder has said what came of it */
+	int64_t started_ns; /* fixture_build_started was told, _done was not; or 0 */
+	bool answered;	    /* the builder has said what came of it */
 	struct pv_build_end end;
 	char *failure;
 	int held;
@@ -101,21 +105,14 @@ static void send_answer(struct pv_child *child, struct pv_event_writer *writer, 
 	pv_bytes_finish(writer->out);
 }
 
-/* An answer of one text. */
-static void send_text(
-    const struct requester *requester, const char *kind, const char *key, const char *text)
+static void send_failure(const struct requester *requester, const char *text)
 {
 	struct pv_bytes out = {0};
 	struct pv_event_writer writer;
-	pv_event_begin(&writer, &out, kind, 2);
+	pv_event_begin(&writer, &out, "worker_fixture_failed", 2);
 	pv_event_uint(&writer, "request", requester->request);
-	pv_event_str(&writer, key, text);
+	pv_event_str(&writer, "text", text);
 	send_answer(requester->child, &writer, -1);
-}
-
-static void send_failure(const struct requester *requester, const char *text)
-{
-	send_text(requester, "worker_fixture_failed", "text", text);
 }
 
 static void answer(const struct build *build, const struct requester *requester)
@@ -159,6 +156,29 @@ static void set_failure(struct build *build, char *text)
 	build->end.failure = text ? text : "not enough memory to say why it failed";
 }
 
+static void tell_waiting(const struct build *build)
+{
+	struct pv_bytes out = {0};
+	struct pv_event_writer writer;
+	pv_event_begin(&writer, &out, "fixture_build_waiting", 2);
+	pv_event_str(&writer, "path", build->name);
+	pv_event_str(&writer, "held_by_file", build->held_by ? build->held_by : "");
+	pv_event_tell_written(build->builds->options->outlet, &writer);
+}
+
+/* For a builder that cannot any more. */
+static void tell_done(struct build *build)
+{
+	struct pv_bytes out = {0};
+	struct pv_event_writer writer;
+	pv_event_begin(&writer, &out, "fixture_build_done", 3);
+	pv_event_str(&writer, "path", build->name);
+	pv_event_uint(&writer, "duration_ns", (uint64_t)(pv_clock_now() - build->started_ns));
+	pv_event_uint(&writer, "snapshot_bytes", 0);
+	pv_event_tell_written(build->builds->options->outlet, &writer);
+	build->started_ns = 0;
+}
+
 static void show_done(const struct build *build)
 {
 	char span[32];
@@ -181,9 +201,11 @@ static void on_frame(void *ctx, const struct pv_event *event)
 	} else if (strcmp(event->kind, "worker_fixture_wanted") == 0) {
 		pv_builds_request(builds, &build->child, build->path, event);
 	} else if (strcmp(event->kind, "fixture_build_started") == 0) {
+		build->started_ns = pv_clock_now();
 		if (builds->options->timeout_ns)
 			pv_child_limit(&build->child, builds->options->timeout_ns + GRACE);
 	} else if (strcmp(event->kind, "fixture_build_done") == 0) {
+		build->started_ns = 0;
 		build->end.bytes = pv_event_number(event, "snapshot_bytes");
 		build->end.duration_ns = pv_event_number(event, "duration_ns");
 	} else if (strcmp(event->kind, "worker_fixture_built") == 0) {
@@ -194,6 +216,7 @@ static void on_frame(void *ctx, const struct pv_event *event)
 		else if (pv_event_number(event, "held"))
 			build->held = pv_child_take_fd(&build->child);
 	}
+	pv_event_tell(builds->options->outlet, event);
 }
 
 static void on_late(void *ctx)
@@ -233,6 +256,8 @@ static void on_ended(void *ctx, int wait_status)
 	builds->running--;
 	forget_requester(builds, &build->child);
 	build->waits_for = NULL;
+	if (build->started_ns)
+		tell_done(build);
 	if (!build->answered)
 		explain_end(build, wait_status);
 	show_done(build);
@@ -362,9 +387,7 @@ static void take_request(struct build *build, const struct requester *requester,
 			return;
 		}
 		enlist(build, requester);
-		if (requester->child)
-			send_text(requester, "worker_fixture_waiting", "held_by",
-			    build->held_by ? build->held_by : "");
+		tell_waiting(build);
 		break;
 	case STATE_HELD:
 	case STATE_FAILED: answer(build, requester); break;

@@ -25,10 +25,7 @@ static void take_frame(struct pv_fixture_client *client, const struct pv_event *
 {
 	if (client->answered || pv_event_number(event, "request") != client->awaited)
 		return;
-	if (strcmp(event->kind, "worker_fixture_waiting") == 0) {
-		free(client->held_by);
-		client->held_by = pv_event_text(event, "held_by");
-	} else if (strcmp(event->kind, "worker_fixture_ready") == 0) {
+	if (strcmp(event->kind, "worker_fixture_ready") == 0) {
 		client->answered = true;
 		client->held = pv_event_number(event, "held") != 0;
 	} else if (strcmp(event->kind, "worker_fixture_failed") == 0) {
@@ -83,34 +80,12 @@ static void send_request(struct pv_fixture_client *client, const struct pv_fixtu
 	pv_worker_process_send(client->process, &writer);
 }
 
-static void tell(
-    struct pv_fixture_client *client, const char *kind, const char *name, const char *held_by)
+/* [loop lock] Sleeps until the answer is there, or none will come. */
+static void wait_answer(struct pv_fixture_client *client)
 {
-	struct pv_event_writer writer;
-	pv_event_begin(&writer, &client->process->out, kind, held_by ? 2 : 1);
-	pv_event_str(&writer, "path", name);
-	if (held_by)
-		pv_event_str(&writer, "held_by_file", held_by);
-	pv_worker_process_send(client->process, &writer);
-}
-
-/* [loop lock] Sleeps until the answer is there, or none will come; tells meanwhile who else builds
- * the fixture. */
-static void wait_answer(struct pv_fixture_client *client, const char *name)
-{
-	struct pv_loop *loop = client->process->host.loop;
-	while (!client->answered && !client->gone && !client->process->host.interrupt) {
-		char *held_by = client->held_by;
-		client->held_by = NULL;
-		if (held_by) {
-			pv_loop_unlock(loop);
-			tell(client, "fixture_build_waiting", name, held_by);
-			free(held_by);
-			pv_loop_lock(loop);
-		} else {
-			pv_loop_wait(loop, PV_CLOCK_NEVER);
-		}
-	}
+	const struct pv_host *host = &client->process->host;
+	while (!client->answered && !client->gone && !host->interrupt)
+		pv_loop_wait(host->loop, PV_CLOCK_NEVER);
 }
 
 /* [loop lock] */
@@ -151,19 +126,22 @@ static int build(void *ctx, const struct pv_fixture_request *request,
 	pv_loop_unlock(loop);
 	send_request(client, request);
 	pv_loop_lock(loop);
-	wait_answer(client, request->name);
+	wait_answer(client);
 	const int status = take_answer(client, request->name, answer, why, err);
 	client->awaited = 0;
 	free(client->failure);
-	free(client->held_by);
-	client->failure = client->held_by = NULL;
+	client->failure = NULL;
 	pv_loop_unlock(loop);
 	return status;
 }
 
 static void on_hit(void *ctx, const char *name)
 {
-	tell(ctx, "fixture_cache_hit", name, NULL);
+	struct pv_fixture_client *client = ctx;
+	struct pv_event_writer writer;
+	pv_event_begin(&writer, &client->process->out, "fixture_cache_hit", 1);
+	pv_event_str(&writer, "path", name);
+	pv_worker_process_send(client->process, &writer);
 }
 
 /* --- life --- */
@@ -191,6 +169,5 @@ void pv_fixture_client_finish(struct pv_fixture_client *client)
 	pv_loop_unlock(client->process->host.loop);
 	pv_frame_reader_finish(&client->frames);
 	pv_fd_close(&client->received);
-	free(client->held_by);
 	free(client->failure);
 }

@@ -25,9 +25,8 @@ struct pv_fixture_client {
 	int received; /* a descriptor that came, or -1 */
 	uint64_t awaited;
 	bool answered;
-	bool gone;     /* nobody will answer any more */
-	bool held;     /* the answer is the descriptor */
-	char *held_by; /* who else waits for the same one; to be told */
+	bool gone; /* nobody will answer any more */
+	bool held; /* the answer is the descriptor */
 	char *failure;
 };
 

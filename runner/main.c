@@ -4,6 +4,7 @@
  * 1 (at least one was not) and 2 (provium itself could not work).
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,6 +23,7 @@
 #include "runner/options.h"
 #include "runner/preflight.h"
 #include "runner/report.h"
+#include "runner/signals.h"
 
 enum {
 	EXIT_CLEAN = 0,
@@ -174,6 +176,8 @@ int main(int argc, char **argv)
 {
 	struct pv_runner_options options;
 	struct pv_err err = PV_ERR_INIT;
+	/* A file that may not grow is an error of the write. */
+	pv_signals_survive(SIGXFSZ);
 	if (pv_runner_options_parse(&options, argc, argv, &err))
 		return fail(&err);
 	switch (options.command) {

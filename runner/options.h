@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 struct pv_err;
+struct pv_event_outlet;
 
 /* The file limit when none is given. */
 #define PV_RUNNER_TIMEOUT_DEFAULT (INT64_C(300) * 1000000000)
@@ -36,6 +37,8 @@ struct pv_runner_options {
 	bool no_preflight;
 	bool include_slow;
 	bool fixtures; /* `list` names these */
+	/* Who hears the events of the run; NULL: nobody. */
+	const struct pv_event_outlet *outlet;
 	/* What remains: paths, or the words behind the subcommand. Points into argv. */
 	char **words;
 	size_t word_count;

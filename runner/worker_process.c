@@ -19,6 +19,7 @@
 #include "runner/event.h"
 #include "runner/isolate.h"
 #include "runner/options.h"
+#include "runner/signals.h"
 
 /* Descriptors of a file with many guests; the table grows once, before there are threads. */
 #define DESCRIPTORS 4096
@@ -119,11 +120,11 @@ int pv_worker_process_init(struct pv_worker_process *process, const char *file,
 {
 	struct pv_err note = PV_ERR_INIT;
 	*process = (struct pv_worker_process){.file = file, .options = options, .fd = fd};
-	signal(SIGPIPE, SIG_IGN);
+	pv_signals_survive(SIGPIPE);
 	/* A file that may not grow is an error of the write. */
-	signal(SIGXFSZ, SIG_IGN);
+	pv_signals_survive(SIGXFSZ);
 	/* Ctrl-C is the dispatcher's business: it ends the workers. */
-	signal(SIGINT, SIG_IGN);
+	pv_signals_survive(SIGINT);
 	if (pv_isolate_worker(parent, &note) && options->verbose)
 		on_note(process, note.text);
 	pv_fd_presize_table(DESCRIPTORS);

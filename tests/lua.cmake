@@ -4,6 +4,8 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_fixture.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_lab.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_process.c
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_open_file.c
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_syscall.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_template.c
 	${CMAKE_SOURCE_DIR}/tests/unit/lua_rig.c
 	${CMAKE_SOURCE_DIR}/lab/config.c
@@ -28,9 +30,10 @@ add_library(pv_lua_rig STATIC
 target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
 	PRIVATE pv_sanitize)
 
-foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command process worker fixture guest snapshot console json state sys legacy)
+foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command process worker fixture guest snapshot console json state sys syscall legacy)
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()
+pv_unit_test(lua_file pv_lua_rig)
 
 # Generated from the reference; the part in Lua stands beside it.
 pv_unit_test(lua_arguments pv_lua_rig)

@@ -68,6 +68,26 @@ static void catch_wall_clock(struct pv_kvm_vm *vm)
 			    ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) == 0;
 }
 
+/* One capability of the virtual machine that has no argument but "on". */
+static bool enable(const struct pv_kvm_vm *vm, uint32_t capability)
+{
+	struct kvm_enable_cap cap = {.cap = capability, .args = {1}};
+	return ioctl(vm->fd, KVM_ENABLE_CAP, &cap) == 0;
+}
+
+/*
+ * Without these a vCPU that was called in right after it faulted would lose what it faulted with:
+ * the address of a page fault, or that it has to shut down, which would then hit the guest that
+ * goes on in its place. Linux before 4.20 and 6.1 lacks them.
+ */
+static void ask_for_all_events(struct pv_kvm_vm *vm)
+{
+	if (enable(vm, KVM_CAP_EXCEPTION_PAYLOAD))
+		vm->event_flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
+	if (enable(vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT))
+		vm->event_flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+}
+
 static int create_controllers(struct pv_kvm_vm *vm, struct pv_err *err)
 {
 	uint64_t identity_map = PV_LAYOUT_IDENTITY_MAP;
@@ -134,6 +154,7 @@ int pv_kvm_vm_init(struct pv_kvm_vm *vm, const struct pv_kvm *kvm, const struct 
 	if (code < 0)
 		goto fail;
 	catch_wall_clock(vm);
+	ask_for_all_events(vm);
 	code = pv_ram_plug(ram, vm->fd, err);
 	if (code < 0)
 		goto fail;

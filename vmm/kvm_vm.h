@@ -26,6 +26,8 @@ struct pv_kvm_vm {
 	int fd;
 	bool irqchip;	    /* PIC, IOAPIC, local APICs and PIT are in the kernel */
 	bool catches_clock; /* writes to the wall clock MSRs exit to user space */
+	/* Of KVM_VCPUEVENT_VALID_PAYLOAD and _TRIPLE_FAULT, those that its vCPUs' events have. */
+	uint32_t event_flags;
 	unsigned cpus;
 	struct pv_kvm_vcpu *vcpus;
 	struct kvm_coalesced_mmio_ring *coalesced; /* vmm/coalesced.h, or NULL */

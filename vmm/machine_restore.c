@@ -206,6 +206,25 @@ static int take_back(struct pv_machine *machine, struct pv_err *err)
 	return code;
 }
 
+static int refuse_rewind(struct pv_err *err)
+{
+	return pv_err_set(err, PV_ERR_STATE, EINVAL,
+	    "cannot rewind a machine that was neither frozen nor restored");
+}
+
+int pv_machine_check_rewind(struct pv_machine *machine, struct pv_err *err)
+{
+	int code = pv_machine_begin_paused(machine, "rewind", err);
+	if (code < 0)
+		return code;
+	if (!machine->template)
+		code = refuse_rewind(err);
+	else if (pv_ram_image_check(machine->template->ram, err) < 0)
+		code = explain(machine->template, err);
+	pv_machine_end(machine);
+	return code;
+}
+
 int pv_machine_rewind(struct pv_machine *machine, struct pv_err *err)
 {
 	int code = pv_machine_begin_paused(machine, "rewind", err);
@@ -214,8 +233,7 @@ int pv_machine_rewind(struct pv_machine *machine, struct pv_err *err)
 	if (machine->template)
 		code = take_back(machine, err);
 	else
-		code = pv_err_set(err, PV_ERR_STATE, EINVAL,
-		    "cannot rewind a machine that was neither frozen nor restored");
+		code = refuse_rewind(err);
 	pv_machine_end(machine);
 	return code;
 }

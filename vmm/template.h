@@ -97,6 +97,10 @@ void pv_machine_set_adopt(struct pv_machine *machine, pv_machine_adopt *adopt, v
  */
 int pv_machine_rewind(struct pv_machine *machine, struct pv_err *err);
 
+/* Whether a rewind of the paused machine will find what it needs. Returns 0, or -errno as the rewind
+ * would, and then the machine is as before. */
+int pv_machine_check_rewind(struct pv_machine *machine, struct pv_err *err);
+
 /* Gives a paused machine another date, as `clock_now` does at a restore. Returns 0 or -EINVAL. */
 int pv_machine_set_date(struct pv_machine *machine, int64_t wall_ns, struct pv_err *err);
 

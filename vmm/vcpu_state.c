@@ -186,6 +186,41 @@ static int load_xsave(const struct pv_vcpu_state *state, const struct pv_kvm *kv
 	return SET(KVM_SET_XSAVE, state->xsave);
 }
 
+/* What an older kernel does with an exception whose payload it cannot take: it is on its way. */
+static void settle_exception(struct kvm_vcpu_events *events)
+{
+	events->flags &= ~(uint32_t)KVM_VCPUEVENT_VALID_PAYLOAD;
+	events->exception.injected |= events->exception.pending;
+	events->exception.pending = 0;
+}
+
+/*
+ * Events are set to the last one, also to "none" of those that the saved ones do not mention: a
+ * vCPU that is rewound may just have faulted.
+ */
+static int load_events(const struct pv_vcpu_state *state, const struct pv_kvm_vm *vm,
+    unsigned index, struct pv_err *err)
+{
+	const int fd = vm->vcpus[index].fd;
+	struct kvm_vcpu_events events = state->events;
+	const bool faulted =
+	    (events.flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) && events.triple_fault.pending;
+	const bool has_payload = (events.flags & KVM_VCPUEVENT_VALID_PAYLOAD) &&
+				 events.exception.pending && events.exception_has_payload;
+	if ((faulted && !(vm->event_flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)) ||
+	    (has_payload && !(vm->event_flags & KVM_VCPUEVENT_VALID_PAYLOAD)))
+		return pv_err_set(err, PV_ERR_SYSTEM, ENOTSUP,
+		    "vCPU %u: it had just faulted, which this kernel cannot be told; restore on "
+		    "Linux 6.1 or newer",
+		    index);
+	if (!(vm->event_flags & KVM_VCPUEVENT_VALID_PAYLOAD))
+		settle_exception(&events);
+	events.flags &= ~(uint32_t)KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	events.flags |= vm->event_flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	events.triple_fault.pending = faulted;
+	return SET(KVM_SET_VCPU_EVENTS, &events);
+}
+
 int pv_vcpu_state_load(const struct pv_vcpu_state *state, const struct pv_kvm_vm *vm,
     unsigned index, struct pv_err *err)
 {
@@ -209,9 +244,7 @@ int pv_vcpu_state_load(const struct pv_vcpu_state *state, const struct pv_kvm_vm
 		code = SET(KVM_SET_LAPIC, &state->lapic);
 	if (code == 0)
 		code = load_msrs(state, fd, index, err);
-	if (code == 0)
-		code = SET(KVM_SET_VCPU_EVENTS, &state->events);
-	return code;
+	return code == 0 ? load_events(state, vm, index, err) : code;
 }
 
 /* The parts whose size is fixed. */

@@ -13,7 +13,7 @@ local function fails(t, pattern, call, ...)
 end
 
 local root = provium
-local web = root:lab("dc1"):vm("web", "linux", {memory = "128M"})
+local web = root:lab("dc1"):vm("web", "linux", {memory = "128M", initial_time = 1e9})
 local db = root:lab("dc2"):lab("rack"):vm("db", "linux", {memory = "160M", cpus = 2})
 root.dc2:include(web)
 root:boot()
@@ -25,6 +25,10 @@ end
 db:run("(i=0; while :; do i=$((i+1)); echo $i > /t/new; mv /t/new /t/count; sleep 0.05; done) >/dev/null 2>&1 &"):assert_ok()
 db:run("until test -e /t/count; do sleep 0.05; done"):assert_ok()
 local saved = root:snapshot()
+-- Whether the guest's date is the host's; it began in 2001.
+local function is_now(vm)
+	return os.time() - tonumber(vm:run("date +%s").stdout) < 600
+end
 local dir = os.tmpname() .. ".lab"
 
 test("a lab goes back in place, whatever became of its guests", function(t)
@@ -39,10 +43,13 @@ test("a lab goes back in place, whatever became of its guests", function(t)
 	t:assert_eq(root.dc2.web, web)
 	wait_until(function() return tonumber(db:read_file("/t/count")) > before end)
 	-- And once more, now that one of them runs on another machine.
+	t:assert(not is_now(web), "the date jumped")
 	web:pause()
-	root:restore(saved)
+	root:restore(saved, {clock = "now"})
 	t:assert_eq(web:state(), "booted")
 	t:assert_eq(web:read_file("/t/value"), "web")
+	t:assert(is_now(web), "the date is not the host's: " .. web:run("date").stdout)
+	t:assert(is_now(db), "the date is not the host's: " .. db:run("date").stdout)
 end)
 
 test("into another lab: copies, which live beside the saved ones", function(t)
@@ -66,7 +73,9 @@ test("a directory, which may be moved", function(t)
 	dir = dir .. ".moved"
 	fails(t, "lab:restore: lab `dc1`: sub-lab name already declared at a parent scope", provium.restore, provium, dir)
 	t:assert_eq(#provium:members(), 0)
-	t:assert_eq(provium:lab("moved"):restore(dir).dc1.web:read_file("/t/value"), "web")
+	local moved = provium:lab("moved"):restore(dir, {clock = "now"}).dc1.web
+	t:assert_eq(moved:read_file("/t/value"), "web")
+	t:assert(is_now(moved), "the date is not the host's: " .. moved:run("date").stdout)
 end)
 
 test("a file's lab is not overwritten by a directory", function(t)

@@ -403,6 +403,20 @@ struct pv_vm *pv_vm_baseline_vm(const struct pv_vm_baseline *baseline)
 	return baseline->vm;
 }
 
+int pv_vm_baseline_prepare(struct pv_vm_baseline *baseline, struct pv_err *err)
+{
+	if (strstr(baseline->vm->name, "unprepared") != NULL)
+		return pv_err_set(err, PV_ERR_SYSTEM, EIO,
+		    "vm `%s`: cannot go back to its baseline: no room", baseline->vm->name);
+	fake_template_note("prepare", baseline->vm->name);
+	return 0;
+}
+
+void pv_vm_baseline_stay(struct pv_vm_baseline *baseline)
+{
+	fake_template_note("stay", baseline->vm->name);
+}
+
 int pv_vm_baseline_return(struct pv_vm_baseline *baseline, bool clock_now, struct pv_err *err)
 {
 	struct fake_vm *fake = (struct fake_vm *)baseline->vm;
@@ -417,7 +431,7 @@ int pv_vm_baseline_return(struct pv_vm_baseline *baseline, bool clock_now, struc
 		return pv_err_set(err, PV_ERR_SYSTEM, EIO,
 		    "vm `%s`: cannot go back to its baseline", fake->vm.name);
 	}
-	fake_template_note("back", fake->vm.name);
+	fake_template_note(clock_now ? "back now" : "back", fake->vm.name);
 	fake->vm.state = baseline->state;
 	copy_files(&agent->files, &agent->file_count, baseline->files, baseline->file_count);
 	pv_bytes_printf(&fake->console, "rewound\r\n");

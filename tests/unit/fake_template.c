@@ -178,10 +178,10 @@ int pv_vm_restore_prepare(struct pv_vm *vm, const struct pv_vm *parent,
 int pv_vm_restore_machine(
     struct pv_vm *vm, struct pv_template *template, bool clock_now, struct pv_err *err)
 {
-	(void)template, (void)clock_now;
+	(void)template;
 	if (strstr(vm->name, "unbuilt"))
 		return pv_err_set(err, PV_ERR_SYSTEM, EMFILE, "no more machines");
-	fake_template_note("build", vm->name);
+	fake_template_note(clock_now ? "build now" : "build", vm->name);
 	return 0;
 }
 

@@ -266,6 +266,77 @@ static void a_failure_says_why_and_the_next_attempt_is_free(void **state)
 	go_back(world);
 }
 
+/* Prepared and then left alone: the VM is as before, also when it could not be prepared. */
+static void one_that_stays_notices_nothing(void **state)
+{
+	struct world *world = *state;
+	struct pv_vm *vm = world->vm;
+	struct pv_err err = PV_ERR_INIT;
+	fill_template(world);
+	begin(world);
+	pv_vm_tell_spawned(vm);
+	const struct pv_machine *machine = vm->machine;
+	set_mark(world, 4);
+	for (int round = 0; round < 3; round++) {
+		run_a_while(world);
+		assert_int_equal(pv_vm_baseline_prepare(world->baseline, &err), 0);
+		assert_int_equal(pv_machine_state(vm->machine), PV_MACHINE_PAUSED);
+		assert_int_equal(pv_vm_state(vm), PV_VM_BOOTED);
+		pv_vm_baseline_stay(world->baseline);
+		assert_int_equal(pv_machine_state(vm->machine), PV_MACHINE_RUNNING);
+		assert_int_equal(get_mark(world), 4);
+		assert_int_equal(pv_vm_pause(vm, &err), 0);
+	}
+	/* Its own machine leads elsewhere by now. */
+	struct pv_template *later;
+	assert_int_equal(pv_machine_freeze(vm->machine, &later, &err), 0);
+	pv_template_unref(later);
+	run_a_while(world);
+	assert_int_equal(pv_vm_baseline_prepare(world->baseline, &err), 0);
+	assert_int_equal(pv_vm_baseline_prepare(world->baseline, &err), 0);
+	assert_ptr_equal(vm->machine, machine);
+	pv_vm_baseline_stay(world->baseline);
+	pv_vm_baseline_stay(world->baseline);
+	assert_ptr_equal(vm->machine, machine);
+	assert_int_equal(get_mark(world), 4);
+	assert_int_equal(world->shut_down, 0);
+	/* Without a machine, too. */
+	pv_vm_shutdown(vm);
+	assert_int_equal(pv_vm_baseline_prepare(world->baseline, &err), 0);
+	pv_vm_baseline_stay(world->baseline);
+	assert_null(vm->machine);
+	assert_int_equal(pv_vm_state(vm), PV_VM_SHUTDOWN);
+	assert_int_equal(pv_vm_baseline_prepare(world->baseline, &err), 0);
+	go_back(world);
+	run_a_while(world);
+}
+
+static void one_whose_template_is_damaged_stays(void **state)
+{
+	struct world *world = *state;
+	struct pv_err err = PV_ERR_INIT;
+	fill_template(world);
+	assert_int_equal(pv_template_write(world->template, world->path, NULL, &err), 0);
+	pv_template_unref(world->template);
+	assert_int_equal(pv_template_open(&world->template, world->path, false, &err), 0);
+	begin(world);
+	pv_vm_tell_spawned(world->vm);
+	const off_t size = file_size(world->path);
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(chmod(world->path, 0600), 0);
+		assert_int_equal(truncate(world->path, size / 2), 0);
+		assert_true(pv_vm_baseline_prepare(world->baseline, &err) < 0);
+		if (!strstr(err.text, "vm `v`: cannot go back to its baseline: ") ||
+		    !strstr(err.text, "cut short"))
+			fail_msg("%s", err.text);
+		assert_int_equal(
+		    pv_vm_state(world->vm), round == 0 ? PV_VM_PAUSED : PV_VM_SHUTDOWN);
+		assert_int_equal(truncate(world->path, size), 0);
+		pv_vm_shutdown(world->vm);
+	}
+	go_back(world);
+}
+
 static void one_without_a_guest_gets_none(void **state)
 {
 	struct world *world = *state;
@@ -316,6 +387,8 @@ int main(void)
 	    TEST(one_that_was_lost_is_built_again),
 	    TEST(one_that_was_saved_again_does_not_go_there),
 	    TEST(a_failure_says_why_and_the_next_attempt_is_free),
+	    TEST(one_that_stays_notices_nothing),
+	    TEST(one_whose_template_is_damaged_stays),
 	    TEST(one_without_a_guest_gets_none),
 	    TEST(a_guest_whose_agent_is_not_there_is_dead),
 	};

@@ -30,6 +30,7 @@ local anything = {valid = 1, wrong = {}}
 local arguments = {
     path = name, from = name, to = name, host = name, guest = name, directory = name, profile = {valid = "tiny", wrong = name.wrong},
     command = text, data = bytes, pattern = {valid = "boot", wrong = kind("boolean", "table", "func", "number", EMPTY)},
+    mode = {valid = {read = true}, wrong = options.wrong}, offset = whole, whence = {valid = "cur", wrong = kind("boolean", "table", "func", "number", "string")},
     opts = options, timeout = span, count = whole, n = whole,
     fn = callable, predicate = {valid = function() return true end, wrong = callable.wrong},
     snapshot = {valid = "/nowhere", wrong = kind("boolean", "table", "func", "number", EMPTY, NUL)},
@@ -42,6 +43,9 @@ local arguments = {
     needle = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
     expected = anything, actual = anything, message = anything, number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
     text = {valid = "1", wrong = kind("boolean", "table", "func")},
+    nr = {valid = 39, wrong = kind("boolean", "table", "func", HALF, NAN, INF, HUGE, {"\"nosuch\"", "nosuch"})},
+    addr = {valid = 4096, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE)},
+    len = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE, NEGATIVE, {"2^31", 1 << 31})},
     ["Lab.fixture.name"] = name, ["Lab.barrier.timeout"] = span,
     ["provium.unpack.data"] = anything, ["provium.pack.data"] = anything,
 }
@@ -64,6 +68,7 @@ local function objects()
     return {
         VM = v, Lab = provium, sys = provium.sys, Console = v:console(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
         Process = v:run_async("x"), Worker = v:spawn_worker(),
+        SyscallHandle = v:syscall_async(39), File = v:open_file("/f", {read = true}),
     }
 end
 

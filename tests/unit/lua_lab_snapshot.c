@@ -179,6 +179,25 @@ static void restoring_in_place(void **state)
 	assert_non_null(strstr(fake_template_log, "build b;back a;go a;go b;"));
 }
 
+static void the_date_may_be_the_hosts(void **state)
+{
+	passes("root:vm('a', 'tiny'):boot() root:vm('b', 'tiny'):boot() local s = root:snapshot() "
+	       "root:remove('b') t:assert_eq(root:restore(s, {clock = 'now'}), root)");
+	assert_non_null(strstr(fake_template_log, "build now b;back now a;"));
+	passes(
+	    "local a = root:vm('a', 'tiny'):boot() root:snapshot(dir) root:lab('l'):restore(dir, "
+	    "{clock = 'now'}) root:lab('m'):restore(dir, {})");
+	assert_non_null(strstr(fake_template_log, "build now a;go a;build a;go a;"));
+	passes(
+	    "root:vm('a', 'tiny'):boot() local s = root:snapshot() "
+	    "fails('lab:restore: opts.clock must be \"now\", got `then`', root.restore, root, s, "
+	    "{clock = 'then'}) "
+	    "fails('lab:restore: opts.clock must be \"now\", got boolean', root.restore, root, "
+	    "dir, {clock = true}) "
+	    "fails('lab:restore: opts must be a table', root.restore, root, s, 'now')");
+	assert_null(strstr(fake_template_log, "back"));
+}
+
 static void names_of_others_are_refused(void **state)
 {
 	passes(WORLD
@@ -209,7 +228,8 @@ static void names_of_others_are_refused(void **state)
 static void failures_take_back(void **state)
 {
 	static const char *const bad[] = {"unbuilt", "unmoved"};
-	static const char *const sentence[] = {"vm `unbuilt`: cannot restore: no more machines",
+	static const char *const sentence[] = {
+	    "vm `unbuilt`: cannot restore: no more machines; nothing was changed",
 	    "vm `unmoved`: restore: the guest died"};
 	for (size_t i = 0; i < 2; i++) {
 		struct pv_bytes body = {0};
@@ -224,11 +244,22 @@ static void failures_take_back(void **state)
 		passes(pv_bytes_text(&body));
 		pv_bytes_finish(&body);
 	}
+	/* What can be known before is known before: nobody is touched. */
+	passes("local a, u = root:vm('a', 'tiny'):boot(), root:vm('unprepared', 'tiny'):boot() "
+	       "local c = root:vm('c', 'tiny'):boot() root:vm('d', 'tiny'):boot() local s = "
+	       "root:snapshot() root:remove('d') c:pause() u:shutdown() fails('lab:restore: vm "
+	       "`unprepared`: cannot go back to its baseline: no room; nothing was changed', "
+	       "root.restore, root, s) t:assert_eq(states(a, u, c), 'booted shutdown paused') "
+	       "t:assert_eq(root.d, nil)");
+	assert_null(strstr(fake_template_log, "back "));
+	assert_non_null(strstr(fake_template_log, "stay a;stay unprepared;stay c;"));
+	/* And what fails later concerns that one alone. */
 	passes("local a, u = root:vm('a', 'tiny'):boot(), root:vm('unreturned', 'tiny'):boot() "
 	       "local c = root:vm('c', 'tiny'):boot() root:vm('d', 'tiny'):boot() local s = "
 	       "root:snapshot() root:remove('d') c:pause() fails('lab:restore: vm `unreturned`: "
-	       "cannot go back', root.restore, root, s) t:assert_eq(states(a, u, c), 'booted dead "
-	       "paused') t:assert_eq(root.d, nil)");
+	       "cannot go back to its baseline; it is dead, 2 other VM(s) of the snapshot went "
+	       "back, and nothing was made', root.restore, root, s) t:assert_eq(states(a, u, c), "
+	       "'booted dead booted') t:assert_eq(root.d, nil)");
 }
 
 static void lab_snapshots(void **state)
@@ -281,6 +312,7 @@ int main(void)
 	    cmocka_unit_test(names_do_not_collide),
 	    cmocka_unit_test(restoring_is_additive),
 	    cmocka_unit_test(restoring_in_place),
+	    cmocka_unit_test(the_date_may_be_the_hosts),
 	    cmocka_unit_test(names_of_others_are_refused),
 	    cmocka_unit_test(failures_take_back),
 	    cmocka_unit_test(lab_snapshots),

@@ -42,10 +42,13 @@ static const char walker[] =
     "shared[n] or "
     "nil end\n"
     " all('Worker', own)\n"
+    " all('SyscallHandle', debug.getmetatable(v:syscall_async(39)).__index)\n"
+    " all('SyscallResult', v:syscall(39))\n"
     " all('Console', debug.getmetatable(v:console()).__index)\n"
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
     "debug.getmetatable(r).__index)\n"
     " v:write_file('/x', '') all('Stat', v:stat('/x')) all('DirEntry', v:listdir('/full')[1])\n"
+    " all('File', debug.getmetatable(v:open_file('/f', {read = true})).__index)\n"
     " all('Test', t) all('Test', debug.getmetatable(t).__index)\n"
     "end)\n";
 
@@ -124,6 +127,9 @@ static void options_are_read(void **state)
 		else if (strcmp(entry->owner, "RunOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):boot():run('x', {%s = print})", name);
+		else if (strcmp(entry->owner, "SyscallShape") == 0)
+			pv_bytes_printf(&script,
+			    "provium:vm('v', 'tiny'):boot():syscall(1, {%s = print})", name);
 		else
 			pv_bytes_printf(&script, "test('a', {%s = print}, print)", name);
 		rig_expect(pv_bytes_text(&script), "chunk_error: ", name, "got function", NULL);

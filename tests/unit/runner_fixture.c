@@ -10,10 +10,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +27,7 @@
 #include "lab/fixture_lock.h"
 #include "runner/discover.h"
 #include "runner/dispatcher.h"
+#include "runner/event.h"
 #include "runner/fixture_builds.h"
 #include "runner/options.h"
 #include "runner/report.h"
@@ -377,6 +380,107 @@ static void a_builder_has_a_time_limit(void **state)
 	expect(world, "TIME ./a.test.lua");
 }
 
+/* --- events --- */
+
+struct hearer {
+	struct pv_event_outlet outlet;
+	char text[1024];
+	int release; /* written to when somebody waits, or -1 */
+};
+
+static void hear(void *ctx, const struct pv_event *event)
+{
+	struct hearer *hearer = ctx;
+	const size_t len = strlen(hearer->text);
+	char *path = pv_event_text(event, "path"), *holder = pv_event_text(event, "held_by_file");
+	if (strncmp(event->kind, "fixture_", 8) == 0)
+		snprintf(hearer->text + len, sizeof(hearer->text) - len, "%s %s%s%s;",
+		    event->kind + 8, path ? path : "?", holder ? " by " : "", holder ? holder : "");
+	if (strcmp(event->kind, "fixture_build_waiting") == 0 && hearer->release >= 0)
+		assert_int_equal(write(hearer->release, "x\n", 2), 2);
+	if (strcmp(event->kind, "fixture_build_done") == 0)
+		assert_int_equal(pv_event_number(event, "snapshot_bytes"), 0);
+	free(path);
+	free(holder);
+}
+
+static void listen_to(struct world *world, struct hearer *hearer)
+{
+	*hearer = (struct hearer){
+	    .outlet = {hear, hearer},
+	      .release = -1
+	   };
+	world->options.outlet = &hearer->outlet;
+}
+
+/* The builder comes to its end only when the other file is known to wait. */
+static void who_waits_is_told_before_the_build_is_done(void **state)
+{
+	struct world *world = *state;
+	struct hearer hearer;
+	listen_to(world, &hearer);
+	assert_int_equal(mkfifo("gate", 0600), 0);
+	hearer.release = open("gate", O_RDWR | O_CLOEXEC);
+	assert_true(hearer.release >= 0);
+	write_fixture("f", "io.open('gate'):read('l') error('boom')");
+	write_test("a", ASK("f"));
+	write_test("b", ASK("f"));
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		assert_int_equal(write(hearer.release, "x\n", 2), 2);
+	run(world);
+	close(hearer.release);
+	expect_marks("f ");
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		return;
+	if (strcmp(hearer.text, "build_started f;build_waiting f by a.test.lua;build_done f;") &&
+	    strcmp(hearer.text, "build_started f;build_waiting f by b.test.lua;build_done f;") &&
+	    strcmp(hearer.text, "build_waiting f by a.test.lua;build_started f;build_done f;") &&
+	    strcmp(hearer.text, "build_waiting f by b.test.lua;build_started f;build_done f;"))
+		fail_msg("told: %s", hearer.text);
+}
+
+static void a_build_that_dies_is_told_as_done(void **state)
+{
+	struct world *world = *state;
+	struct hearer hearer;
+	listen_to(world, &hearer);
+	write_fixture("f", "os.execute('kill -9 $PPID')");
+	write_test("a", ASK("f"));
+	run(world);
+	expect(world, "fixture `f`: its builder died by signal 9");
+	assert_string_equal(hearer.text, "build_started f;build_done f;");
+}
+
+/* --- signals --- */
+
+static void programs_of_scripts_have_default_signals(void **state)
+{
+	struct world *world = *state;
+	/* SIGINT, SIGPIPE, SIGXFSZ. */
+	write_test("a",
+	    "test('it', function(t) local p = io.popen('grep SigIgn /proc/self/status') "
+	    "local mask = tonumber(p:read('a'):match('%x+%s*$'), 16) p:close() "
+	    "t:assert_eq(mask & (1 << 1 | 1 << 12 | 1 << 24), 0) end)");
+	run(world);
+	expect(world, "1 passed, 0 failed");
+}
+
+/* A file that may not grow is an error of the write, which leaves nothing. */
+static void a_file_that_may_not_grow_kills_nobody(void **state)
+{
+	struct world *world = *state;
+	write_test("a", "test('it', function(t) local f = io.open('big', 'w') f:setvbuf('no') "
+			"local ok, why = f:write(('x'):rep(100000)) t:assert(not ok) "
+			"t:assert_contains(why, 'File too large') end)");
+	struct rlimit before, limit;
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	limit = (struct rlimit){.rlim_cur = 65536, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	run(world);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	expect(world, "1 passed, 0 failed");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -393,6 +497,10 @@ int main(void)
 	    TEST(one_of_the_older_kind_is_tried_once_a_run),
 	    TEST(an_order_is_told_how_it_ended),
 	    TEST(a_builder_has_a_time_limit),
+	    TEST(who_waits_is_told_before_the_build_is_done),
+	    TEST(a_build_that_dies_is_told_as_done),
+	    TEST(programs_of_scripts_have_default_signals),
+	    TEST(a_file_that_may_not_grow_kills_nobody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,31 @@
+/*
+ * The reference of the test language: system calls and memory. What is written here is what users
+ * read, so a change of behaviour changes its entry in the same commit. Constant, any thread.
+ */
+#include "lua/reference_entry.h"
+
+static const struct pv_reference_entry entries[] = {
+    ENTRY("SyscallShape", "args", OPTION, "integer[]", "Up to six arguments.", "0.1"),
+    ENTRY("SyscallShape", "bufs", OPTION, "string[]",
+	"Buffers: each is copied into memory of its own in the guest, 16-byte aligned, and comes "
+	"back in `out_bufs`. A kernel that writes beyond one gets a fault there.",
+	"0.1"),
+    ENTRY("SyscallShape", "ptrs", OPTION, "integer[]",
+	"`ptrs[i]` is the argument, counted from 0, that becomes the address of `bufs[i]`.", "0.1"),
+    ENTRY("SyscallShape", "nested", OPTION, "{parent, child, offset}[]",
+	"Before the call the address of `bufs[child]` is written to byte `offset` of "
+	"`bufs[parent]`; buffers count from 1, bytes from 0.",
+	"0.1"),
+
+    ENTRY("SyscallResult", "ret", FIELD, "integer", "What the call returned; -1 when it failed.",
+	"0.1"),
+    ENTRY("SyscallResult", "result", FIELD, "integer", "The same.", "0.1"),
+    ENTRY("SyscallResult", "errno", FIELD, "integer", "Why it failed, or 0.", "0.1"),
+    ENTRY("SyscallResult", "out_bufs", FIELD, "string[]",
+	"The buffers after the call: as many, as long, in the same order.", "0.1"),
+
+    ENTRY("SyscallHandle", "await", METHOD, "handle:await() -> SyscallResult",
+	"Waits for the end of the call. A second await raises.", "0.1"),
+};
+
+const struct pv_reference_table pv_reference_syscall = PV_REFERENCE_TABLE(entries);
