@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/host/batch.h"
 #include "agent/host/client.h"
 #include "agent/host/open_file.h"
 #include "agent/host/path.h"

@@ -109,6 +109,12 @@ static const struct pv_reference_entry entries[] = {
 	"The same, without waiting for the end of the call. Any number of them may be in progress. "
 	"One that nobody has awaited when the test, or the file, ends is interrupted.",
 	"0.1"),
+    ENTRY("VM", "batch", METHOD, "vm:batch(fn) -> {ok=, err=}[]",
+	"Calls `fn(b)`, which notes operations on `b` (see Batch), and then sends them all to the "
+	"guest in one go. The guest does them in order; one that fails does not keep the next from "
+	"being done. The results are in the same order: `ok` is what the VM's method would return, "
+	"`err` the sentence that it would raise.",
+	"0.1"),
     ENTRY("VM", "read_mem", METHOD, "vm:read_mem(addr, len) -> string|nil, integer?",
 	"Memory of the process that issues the VM's system calls; nil and the errno when it cannot "
 	"be read.",

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/utf8.h"
 #include "lab/lab.h"
+#include "lua/batch.h"
 #include "lua/console.h"
 #include "lua/file.h"
 #include "lua/error.h"
@@ -119,6 +120,7 @@ static int open_all(lua_State *L)
 	pv_lua_process_open(L);
 	pv_lua_worker_open(L);
 	pv_lua_syscall_open(L);
+	pv_lua_batch_open(L);
 	pv_lua_snapshot_open(L);
 	pv_lua_lab_snapshot_open(L);
 	pv_lua_run_result_open(L);
@@ -194,6 +196,7 @@ void pv_lua_state_destroy(struct pv_lua *lua)
 	if (lua->L != NULL)
 		lua_close(lua->L);
 	pv_lua_suite_finish(&lua->suite);
+	pv_verdicts_finish(&lua->early_verdicts);
 	pv_bytes_finish(&lua->warning);
 	free(lua);
 }

@@ -156,6 +156,8 @@ struct pv_request {
 	uint64_t id;
 	/* The worker process of the guest that is to do it; 0: the agent itself. */
 	uint64_t worker;
+	/* It begins when the call of this number has ended; 0: at once. Not for follow-ups. */
+	uint64_t after;
 	enum pv_request_op op;
 	union {
 		struct pv_request_hello hello;

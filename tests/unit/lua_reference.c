@@ -43,6 +43,7 @@ static const char walker[] =
     "nil end\n"
     " all('Worker', own)\n"
     " all('SyscallHandle', debug.getmetatable(v:syscall_async(39)).__index)\n"
+    " v:batch(function(b) all('Batch', debug.getmetatable(b).__index) end)\n"
     " all('SyscallResult', v:syscall(39))\n"
     " all('Console', debug.getmetatable(v:console()).__index)\n"
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
