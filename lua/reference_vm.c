@@ -97,6 +97,19 @@ static const struct pv_reference_entry entries[] = {
 	"`append`, and with `create`, `truncate`, `exclusive` and `perm` (of a new file, 0644) as "
 	"needed. The scope closes what a test leaves open.",
 	"0.1"),
+    ENTRY("VM", "tail_file", METHOD, "vm:tail_file(path, opts?) -> Tail",
+	"Follows a file of the guest as it grows. `opts.start` is `\"end\"` (the default: only "
+	"what "
+	"is appended after the call), `\"beginning\"`, or a byte offset; a negative one counts "
+	"from "
+	"the end. When the file is renamed and a new one takes its place (log rotation), the rest "
+	"of the old one is delivered, then the new one from its beginning; `tail:notices()` tells. "
+	"A file that is truncated ends the stream.",
+	"0.1"),
+    ENTRY("VM", "fd_stream", METHOD, "vm:fd_stream(handle) -> Tail",
+	"Follows an open file, a File or its number, from its position on; that position does not "
+	"move.",
+	"0.1"),
     ENTRY("VM", "syscall", METHOD, "vm:syscall(nr, ...) -> SyscallResult",
 	"Issues one system call in the guest, by number or by name (`\"openat\"`): up to six "
 	"integers follow, or one table, see SyscallShape. All calls of a VM are issued by one "

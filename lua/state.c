@@ -18,6 +18,7 @@
 #include "lab/lab.h"
 #include "lua/batch.h"
 #include "lua/console.h"
+#include "lua/console_stream.h"
 #include "lua/file.h"
 #include "lua/error.h"
 #include "lua/interrupt.h"
@@ -32,6 +33,7 @@
 #include "lua/run_result.h"
 #include "lua/snapshot.h"
 #include "lua/syscall.h"
+#include "lua/tail.h"
 #include "lua/vm.h"
 #include "lua/wait.h"
 #include "lua/worker.h"
@@ -126,6 +128,8 @@ static int open_all(lua_State *L)
 	pv_lua_run_result_open(L);
 	pv_lua_console_open(L);
 	pv_lua_file_open(L);
+	pv_lua_tail_open(L);
+	pv_lua_console_stream_open(L);
 	pv_lua_state_set_scope(L);
 	pv_lua_interrupt_open(L);
 	return 0;

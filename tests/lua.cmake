@@ -6,6 +6,7 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_lab.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_process.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_open_file.c
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_stream.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_syscall.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_template.c
 	${CMAKE_SOURCE_DIR}/tests/unit/lua_rig.c
@@ -37,6 +38,7 @@ foreach(name reference reset testcase context meta interrupt wait lab lab_batch 
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()
 pv_unit_test(lua_file pv_lua_rig)
+pv_unit_test(lua_stream pv_lua_rig)
 
 # Generated from the reference; the part in Lua stands beside it.
 pv_unit_test(lua_arguments pv_lua_rig)

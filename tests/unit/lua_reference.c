@@ -50,6 +50,8 @@ static const char walker[] =
     "debug.getmetatable(r).__index)\n"
     " v:write_file('/x', '') all('Stat', v:stat('/x')) all('DirEntry', v:listdir('/full')[1])\n"
     " all('File', debug.getmetatable(v:open_file('/f', {read = true})).__index)\n"
+    " local s, c = v:tail_file('x'), v:console():read()\n"
+    " all('Tail', debug.getmetatable(s).__index) all('ConsoleStream', debug.getmetatable(c).__index) s:close() c:close()\n"
     " all('Test', t) all('Test', debug.getmetatable(t).__index)\n"
     "end)\n";
 
