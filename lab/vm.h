@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "agent/host/client.h"
+#include "agent/host/open_file.h"
 #include "agent/host/path.h"
 #include "agent/host/syscall.h"
 #include "base/bytes.h"

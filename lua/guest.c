@@ -17,6 +17,7 @@
 #include "lua/buffer.h"
 #include "lua/command.h"
 #include "lua/error.h"
+#include "lua/file.h"
 #include "lua/principal.h"
 
 /* A host file that push_file reads into memory. */
@@ -204,14 +205,15 @@ static int vm_rename(lua_State *L)
 }
 
 const luaL_Reg pv_lua_guest_methods[] = {
-    {"run",	    pv_lua_command_run},
-    {"read_file",  vm_read_file      },
+    {"run",	    pv_lua_command_run   },
+    {"read_file",  vm_read_file	      },
     {"write_file", vm_write_file	},
-    {"push_file",  vm_push_file      },
-    {"stat",	     vm_stat	    },
-    {"listdir",	vm_listdir	  },
+    {"push_file",  vm_push_file	      },
+    {"stat",	     vm_stat		    },
+    {"listdir",	vm_listdir		  },
     {"mkdir",      vm_mkdir	      },
     {"unlink",     vm_unlink		},
+    {"open_file",  pv_lua_file_open_file},
     {"rename",     vm_rename		},
-    {NULL,	   NULL	       },
+    {NULL,	   NULL		 },
 };

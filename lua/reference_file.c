@@ -17,6 +17,26 @@ static const struct pv_reference_entry entries[] = {
 
     ENTRY("DirEntry", "name", FIELD, "string", "Its name in the directory.", "0.1"),
     ENTRY("DirEntry", "entry_type", FIELD, "string", "As of Stat.", "0.1"),
+
+    ENTRY("File", "read", METHOD, "file:read(n) -> string",
+	"At most `n` bytes; the empty string at the end. From a FIFO or a device it waits until "
+	"there is something, and gives what there is.",
+	"0.1"),
+    ENTRY("File", "read_all", METHOD, "file:read_all() -> string",
+	"All from here to the end, of any size.", "0.1"),
+    ENTRY("File", "write", METHOD, "file:write(data) -> integer",
+	"Writes all of `data` and returns how many bytes that were.", "0.1"),
+    ENTRY("File", "seek", METHOD, "file:seek(offset, whence?) -> integer",
+	"Moves the position and returns it, counted from the beginning of the file. `whence` is "
+	"`\"set\"` (the default), `\"cur\"` or `\"end\"`.",
+	"0.1"),
+    ENTRY("File", "tell", METHOD, "file:tell() -> integer", "The position.", "0.1"),
+    ENTRY("File", "fd", METHOD, "file:fd() -> integer",
+	"The number of the handle, for `vm:ioctl` and `vm:fd_stream`; it is no descriptor of the "
+	"guest's kernel. 0 when the file is closed.",
+	"0.1"),
+    ENTRY("File", "close", METHOD, "file:close()", "Closes it. Calling it again does nothing.",
+	"0.1"),
 };
 
 const struct pv_reference_table pv_reference_file = PV_REFERENCE_TABLE(entries);

@@ -81,6 +81,11 @@ static const struct pv_reference_entry entries[] = {
 	"Removes a file, a link, or an empty directory.", "0.1"),
     ENTRY("VM", "rename", METHOD, "vm:rename(from, to)",
 	"Renames in one step; a file that is at `to` is replaced.", "0.1"),
+    ENTRY("VM", "open_file", METHOD, "vm:open_file(path, mode) -> File",
+	"Opens a file of the guest. `mode` is a table with at least one of `read`, `write` and "
+	"`append`, and with `create`, `truncate`, `exclusive` and `perm` (of a new file, 0644) as "
+	"needed. The scope closes what a test leaves open.",
+	"0.1"),
     ENTRY("VM", "syscall", METHOD, "vm:syscall(nr, ...) -> SyscallResult",
 	"Issues one system call in the guest, by number or by name (`\"openat\"`): up to six "
 	"integers follow, or one table, see SyscallShape. All calls of a VM are issued by one "

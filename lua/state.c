@@ -17,6 +17,7 @@
 #include "base/utf8.h"
 #include "lab/lab.h"
 #include "lua/console.h"
+#include "lua/file.h"
 #include "lua/error.h"
 #include "lua/interrupt.h"
 #include "lua/json.h"
@@ -118,6 +119,7 @@ static int open_all(lua_State *L)
 	pv_lua_lab_snapshot_open(L);
 	pv_lua_run_result_open(L);
 	pv_lua_console_open(L);
+	pv_lua_file_open(L);
 	pv_lua_state_set_scope(L);
 	pv_lua_interrupt_open(L);
 	return 0;
@@ -188,6 +190,7 @@ void pv_lua_state_destroy(struct pv_lua *lua)
 	if (lua->L != NULL)
 		lua_close(lua->L);
 	pv_lua_suite_finish(&lua->suite);
+	pv_verdicts_finish(&lua->early_verdicts);
 	pv_bytes_finish(&lua->warning);
 	free(lua);
 }

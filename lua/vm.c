@@ -19,6 +19,7 @@
 #include "lua/legacy.h"
 #include "lua/options.h"
 #include "lua/principal.h"
+#include "lua/resource.h"
 #include "lua/snapshot.h"
 #include "lua/syscall.h"
 
@@ -159,23 +160,27 @@ static int vm_cid(lua_State *L)
 
 static int vm_is_quiescent(lua_State *L)
 {
-	lua_pushboolean(L, pv_vm_in_flight(pv_lua_vm_check(L, "vm:is_quiescent")) == 0);
+	struct pv_vm *vm = pv_lua_vm_check(L, "vm:is_quiescent");
+	lua_pushboolean(L, pv_vm_in_flight(vm) == 0 &&
+			       pv_lua_resource_count(L, PV_LUA_FILE, vm) == 0 &&
+			       pv_lua_resource_count(L, PV_LUA_STREAM, vm) == 0);
 	return 1;
 }
 
-/* Open files and streams come with later types; until then there are none. */
+static int count(lua_State *L, const char *function, enum pv_lua_resource_kind kind)
+{
+	lua_pushinteger(L, pv_lua_resource_count(L, kind, pv_lua_vm_check(L, function)));
+	return 1;
+}
+
 static int vm_open_file_count(lua_State *L)
 {
-	pv_lua_vm_check(L, "vm:open_file_count");
-	lua_pushinteger(L, 0);
-	return 1;
+	return count(L, "vm:open_file_count", PV_LUA_FILE);
 }
 
 static int vm_open_stream_count(lua_State *L)
 {
-	pv_lua_vm_check(L, "vm:open_stream_count");
-	lua_pushinteger(L, 0);
-	return 1;
+	return count(L, "vm:open_stream_count", PV_LUA_STREAM);
 }
 
 static int vm_console(lua_State *L)

@@ -236,6 +236,13 @@ static void (*const starts[PV_REQUEST_OP_COUNT])(
     [PV_REQUEST_SYSCALLS] = pv_kernel_start,
     [PV_REQUEST_READ_MEM] = pv_kernel_start,
     [PV_REQUEST_WRITE_MEM] = pv_kernel_start,
+    [PV_REQUEST_OPEN] = pv_handles_start,
+    [PV_REQUEST_READ] = pv_handles_start,
+    [PV_REQUEST_WRITE] = pv_handles_start,
+    [PV_REQUEST_SEEK] = pv_handles_start,
+    [PV_REQUEST_CLOSE] = pv_handles_start,
+    [PV_REQUEST_TAIL] = pv_tail_start,
+    [PV_REQUEST_TAIL_HANDLE] = pv_tail_start,
 };
 
 static bool is_follow_up(enum pv_request_op op)
@@ -319,6 +326,8 @@ static void detach_all(void *ctx)
 		if (call->ops->cancel)
 			call->ops->cancel(call);
 	}
+	/* Nobody knows their numbers any more. */
+	pv_open_files_close(&calls->files);
 	pv_workers_drop(calls);
 	pv_processes_drop(calls);
 }

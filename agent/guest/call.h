@@ -10,6 +10,7 @@
 
 #include "agent/guest/buffers.h"
 #include "agent/guest/connection.h"
+#include "agent/guest/open_file.h"
 #include "agent/guest/identity.h"
 #include "agent/guest/pool.h"
 #include "agent/guest/process.h"
@@ -57,6 +58,7 @@ struct pv_calls {
 	struct pv_identity identity; /* of a worker; else without a thread */
 	struct pv_reaper reaper;
 	struct pv_root root;
+	struct pv_open_files files;
 	struct pv_processes processes;
 	struct pv_workers workers;
 	bool is_worker;		   /* this is the process of one */
@@ -106,5 +108,7 @@ void pv_exec_start(struct pv_calls *calls, struct pv_request *request);
 void pv_files_start(struct pv_calls *calls, struct pv_request *request);
 void pv_paths_start(struct pv_calls *calls, struct pv_request *request);
 void pv_kernel_start(struct pv_calls *calls, struct pv_request *request);
+void pv_handles_start(struct pv_calls *calls, struct pv_request *request);
+void pv_tail_start(struct pv_calls *calls, struct pv_request *request);
 
 #endif

@@ -99,9 +99,13 @@ static int write_file(struct pv_work *work)
 
 void pv_files_start(struct pv_calls *calls, struct pv_request *request)
 {
-	struct pv_work_upload upload = {request->file.data, request->file.more};
-	if (request->op == PV_REQUEST_READ_FILE)
-		pv_work_start(calls, request, read_file, NULL);
-	else
-		pv_work_start(calls, request, write_file, &upload);
+	struct pv_work_task task = {.run = read_file};
+	if (request->op == PV_REQUEST_WRITE_FILE)
+		task = (struct pv_work_task){
+		    .run = write_file,
+		    .takes_data = true,
+		    .data = request->file.data,
+		    .more = request->file.more,
+		};
+	pv_work_start(calls, request, &task);
 }

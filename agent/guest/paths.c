@@ -168,5 +168,5 @@ void pv_paths_start(struct pv_calls *calls, struct pv_request *request)
 	    [PV_REQUEST_UNLINK] = remove_path,
 	    [PV_REQUEST_RENAME] = rename_path,
 	};
-	pv_work_start(calls, request, works[request->op], NULL);
+	pv_work_start(calls, request, &(struct pv_work_task){.run = works[request->op]});
 }

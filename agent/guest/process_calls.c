@@ -385,6 +385,8 @@ static void begin_stream(struct pv_process *process, const struct pv_request *re
 	    .moved = stream_moved,
 	};
 	pv_spool_reader_begin(&stream->reader, process->outputs[from_err].spool);
+	pv_call_data(&stream->call, PV_PROTOCOL_CHANNEL_NOTICE, NULL, 0); /* it follows from here */
+	pv_call_flush(&stream->call);
 	stream_moved(&stream->reader);
 }
 

@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "agent/guest/open_file.h"
 #include "base/clock.h"
 #include "base/fd.h"
 
@@ -123,8 +124,7 @@ static void run(struct pv_pool_job *job)
 	struct pv_calls *calls = work->call.calls;
 	int status = work->run(work);
 	pv_loop_lock(calls->loop);
-	if (work->release)
-		work->release(work);
+	int last = pv_open_file_unref(work->file);
 	if (status < 0)
 		pv_call_fail(&work->call, -status, NULL);
 	else if (work->is_stat)
@@ -132,6 +132,7 @@ static void run(struct pv_pool_job *job)
 	else
 		pv_call_end_numbers(&work->call, work->numbers, work->count);
 	pv_loop_unlock(calls->loop);
+	pv_fd_close(&last); /* may block */
 	destroy(work);
 }
 
@@ -178,13 +179,21 @@ static void refuse(struct pv_calls *calls, uint64_t id)
 	pv_call_refuse(&call, PV_REPLY_INTERNAL, "out of memory (a file operation)");
 }
 
-struct pv_work *pv_work_start(struct pv_calls *calls, struct pv_request *request,
-    int (*run_work)(struct pv_work *work), const struct pv_work_upload *upload)
+/* Gives back what a work that never ran would have given back. */
+static void give_back(struct pv_open_file *file)
+{
+	int last = pv_open_file_unref(file);
+	pv_fd_close(&last);
+}
+
+void pv_work_start(
+    struct pv_calls *calls, struct pv_request *request, const struct pv_work_task *task)
 {
 	struct pv_work *work = calloc(1, sizeof(*work));
 	if (!work) {
 		refuse(calls, request->id);
-		return NULL;
+		give_back(task->file);
+		return;
 	}
 	pv_call_begin(&work->call, calls, request->id, &ops);
 	work->request = *request;
@@ -192,17 +201,18 @@ struct pv_work *pv_work_start(struct pv_calls *calls, struct pv_request *request
 	work->memory = request->memory;
 	request->memory = NULL;
 	work->cancel_fd = -1;
-	work->run = run_work;
-	work->input_ended = !upload || !upload->more;
+	work->run = task->run;
+	work->file = task->file;
+	work->input_ended = !task->takes_data || !task->more;
 	work->job.run = run;
 	int status = 0;
-	if (upload)
-		status = pv_bytes_append(&work->input, upload->data.data, upload->data.len);
+	if (task->takes_data)
+		status = pv_bytes_append(&work->input, task->data.data, task->data.len);
 	if (status == 0)
 		status = pv_pool_run(&calls->pool, &work->job);
 	if (status == 0)
-		return work;
+		return;
 	pv_call_fail(&work->call, -status, NULL);
+	give_back(task->file);
 	destroy(work);
-	return NULL;
 }

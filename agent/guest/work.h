@@ -22,10 +22,7 @@ struct pv_work {
 	size_t count;
 	struct pv_reply_stat stat;
 	bool is_stat;
-	/* What the operation holds for the length of the call, or NULL; `release` lets go of it,
-	 * under the lock. */
-	void *held;
-	void (*release)(struct pv_work *work);
+	struct pv_open_file *file; /* held for the length of the call, or NULL */
 	/* Under the loop lock: */
 	struct pv_bytes input;
 	bool input_ended;
@@ -33,20 +30,20 @@ struct pv_work {
 	int cancel_fd; /* an eventfd that a cancellation makes readable; -1: none */
 };
 
-/* Bulk data that comes with a request. */
-struct pv_work_upload {
+/* What a request starts. */
+struct pv_work_task {
+	/* On a pool thread without the loop lock. Returns 0 with `numbers` or `stat` set, or a
+	 * negative errno, which is the answer. */
+	int (*run)(struct pv_work *work);
+	struct pv_open_file *file; /* the work takes this reference over; NULL: none */
+	bool takes_data;	   /* `data`, and then chunks if there is `more` */
 	struct pv_span data;
 	bool more;
 };
 
-/*
- * Begins the call and hands it to the pool: `run` on a thread without the loop lock, returns 0 with
- * `numbers` or `stat` set, or a negative errno, which is the answer. `upload` NULL: the operation
- * takes no data. Answers by itself when it cannot begin. Returns the work, whose `held` and
- * `release` may be set until the lock is dropped, or NULL.
- */
-struct pv_work *pv_work_start(struct pv_calls *calls, struct pv_request *request,
-    int (*run)(struct pv_work *work), const struct pv_work_upload *upload);
+/* Begins the call and hands it to the pool. Answers by itself when it cannot. */
+void pv_work_start(
+    struct pv_calls *calls, struct pv_request *request, const struct pv_work_task *task);
 
 /* --- for `run`, on its thread, without the lock --- */
 

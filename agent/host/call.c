@@ -144,7 +144,7 @@ void pv_agent_cancel(struct pv_agent *agent, const char *reason)
 {
 	/* Sending can end the stream, and that changes the list: not before all are told. */
 	for (struct pv_agent_call *call = agent->first; call; call = call->next) {
-		if (!call->done)
+		if (!call->done && !call->lasts)
 			give_up(
 			    call, pv_err_set(&call->err, PV_ERR_STATE, ECANCELED, "%s", reason));
 	}
@@ -251,6 +251,8 @@ static int take_data(struct pv_agent *agent, struct pv_agent_call *call,
 		return violation(err, call, "data that nobody asked for");
 	int status = call->data ? call->data(call->ctx, reply->channel, reply->data)
 				: pv_bytes_append(sink, reply->data.data, reply->data.len);
+	if (status == -EBADMSG)
+		return violation(err, call, "data that it may not send");
 	if (status < 0) {
 		give_up(call, pv_err_nomem(&call->err, "data from the guest"));
 		pv_agent_flush(agent);

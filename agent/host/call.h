@@ -30,14 +30,15 @@ struct pv_agent_call {
 	enum pv_request_op op;
 	bool done;	/* `status` and `err` hold */
 	bool abandoned; /* nobody waits; freed with the last frame */
+	bool lasts;	/* follows something: whoever waits for it ends, not the call */
 	int status;
 	struct pv_err err;
 	uint64_t window;  /* bytes that may be sent without new credit */
 	uint64_t unacked; /* sent, and no credit for them yet */
 	/* Where data goes; data for a channel without one breaks the protocol. */
 	struct pv_bytes *sinks[PV_PROTOCOL_CHANNEL_COUNT];
-	/* Takes data of any channel instead of the sinks, when not NULL. Returns 0, or -ENOMEM
-	 * which gives the call up. */
+	/* Takes data of any channel instead of the sinks, when not NULL. Returns 0, -EBADMSG for
+	 * data that breaks the protocol, or -ENOMEM which gives the call up. */
 	int (*data)(void *ctx, enum pv_protocol_channel channel, struct pv_span data);
 	/* Takes the result apart; false when it is not a result of this operation. */
 	bool (*result)(void *ctx, const struct pv_reply *reply);

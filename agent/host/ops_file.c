@@ -4,9 +4,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "agent/host/call.h"
 #include "agent/host/client.h"
-#include "base/loop.h"
+#include "agent/host/transfer.h"
 
 _Static_assert((int)PV_AGENT_FILE == PV_REPLY_FILE && (int)PV_AGENT_OTHER == PV_REPLY_OTHER,
     "the client's and the protocol's names are the same numbers");
@@ -26,37 +25,10 @@ static bool take_stat(void *ctx, const struct pv_reply *reply)
 	return pv_reply_get_stat(reply, ctx);
 }
 
-/* What an operation does with a call: begin, upload, end. */
-struct transfer {
-	struct pv_request request;
-	struct pv_bytes *sink; /* for data from the guest, or NULL */
-	struct pv_span rest;   /* of the data for the guest, behind request.file.data */
-	bool (*result)(void *ctx, const struct pv_reply *reply);
-	void *ctx;
-};
-
-static int run(const struct pv_principal *by, struct transfer *transfer, struct pv_err *err)
+static int run(
+    const struct pv_principal *by, struct pv_agent_transfer *transfer, struct pv_err *err)
 {
-	struct pv_agent_call *call = pv_agent_call_create(transfer->request.op);
-	if (!call)
-		return pv_err_nomem(err, "a call to the guest's agent");
-	call->sinks[PV_PROTOCOL_CHANNEL_FILE] = transfer->sink;
-	call->result = transfer->result;
-	call->ctx = transfer->ctx;
-	int status =
-	    pv_agent_call_begin(by, call, &transfer->request, transfer->request.file.data.len, err);
-	if (status < 0)
-		return status;
-	if (transfer->request.file.more)
-		pv_agent_call_upload(call, transfer->rest.data, transfer->rest.len);
-	return pv_agent_call_end(call, by->agent->loop, err);
-}
-
-static int run_locked(const struct pv_principal *by, struct transfer *transfer, struct pv_err *err)
-{
-	pv_loop_lock(by->agent->loop);
-	int status = run(by, transfer, err);
-	pv_loop_unlock(by->agent->loop);
+	int status = pv_agent_transfer_run(by, transfer, err);
 	if (status < 0)
 		pv_err_prefix(err, "%s `%.400s`", pv_request_name(transfer->request.op),
 		    transfer->request.file.path);
@@ -68,13 +40,13 @@ int pv_agent_read_file(
 {
 	uint64_t size = 0;
 	size_t before = out->len;
-	struct transfer transfer = {
+	struct pv_agent_transfer transfer = {
 	    .request = {.op = PV_REQUEST_READ_FILE, .file = {.path = path}},
 	    .sink = out,
 	    .result = take_size,
 	    .ctx = &size,
 	};
-	int status = run_locked(by, &transfer, err);
+	int status = run(by, &transfer, err);
 	if (status == 0 && size != out->len - before)
 		status = pv_err_set(err, PV_ERR_GUEST, EPROTO,
 		    "read_file `%.400s`: %zu bytes came, the agent says %" PRIu64, path,
@@ -88,8 +60,8 @@ int pv_agent_write_file(const struct pv_principal *by, const char *path, const v
     size_t len, unsigned mode, struct pv_err *err)
 {
 	uint64_t size = 0;
-	size_t first = len < PV_PROTOCOL_CHUNK ? len : PV_PROTOCOL_CHUNK;
-	struct transfer transfer = {
+	size_t first = pv_agent_transfer_first(len);
+	struct pv_agent_transfer transfer = {
 	    .request =
 		{
 			  .op = PV_REQUEST_WRITE_FILE,
@@ -99,14 +71,13 @@ int pv_agent_write_file(const struct pv_principal *by, const char *path, const v
 			    .mode = mode & 07777,
 			    .data = {.data = data, .len = first},
 			    .more = len > first,
-			}, },
+			},		       },
+	    .first = {.data = data,			    .len = first},
+	    .rest = {.data = (const char *)data + first,				 .len = len - first				   },
 	    .result = take_size,
 	    .ctx = &size,
 	};
-	if (len > first)
-		transfer.rest =
-		    (struct pv_span){.data = (const char *)data + first, .len = len - first};
-	int status = run_locked(by, &transfer, err);
+	int status = run(by, &transfer, err);
 	if (status == 0 && size != len)
 		status = pv_err_set(err, PV_ERR_GUEST, EPROTO,
 		    "write_file `%.400s`: %zu bytes were sent, the agent wrote %" PRIu64, path, len,
@@ -118,7 +89,7 @@ int pv_agent_stat(const struct pv_principal *by, const char *path, bool follow_s
     struct pv_agent_stat *out, struct pv_err *err)
 {
 	struct pv_reply_stat info = {0};
-	struct transfer transfer = {
+	struct pv_agent_transfer transfer = {
 	    .request =
 		{
 			  .op = PV_REQUEST_STAT,
@@ -127,7 +98,7 @@ int pv_agent_stat(const struct pv_principal *by, const char *path, bool follow_s
 	    .result = take_stat,
 	    .ctx = &info,
 	};
-	int status = run_locked(by, &transfer, err);
+	int status = run(by, &transfer, err);
 	if (status < 0)
 		return status;
 	*out = (struct pv_agent_stat){

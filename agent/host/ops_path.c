@@ -6,34 +6,19 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agent/host/call.h"
 #include "agent/host/path.h"
-#include "base/loop.h"
-
-static bool take_nothing(void *ctx, const struct pv_reply *reply)
-{
-	return true;
-}
+#include "agent/host/transfer.h"
 
 /* Asks and waits; `sink` is for data, or NULL. */
-static int ask(const struct pv_principal *by, struct pv_request *request, struct pv_bytes *sink,
-    struct pv_err *err)
+static int ask(const struct pv_principal *by, const struct pv_request *request,
+    struct pv_bytes *sink, struct pv_err *err)
 {
-	struct pv_agent_call *call = pv_agent_call_create(request->op);
-	if (!call)
-		return pv_err_nomem(err, "a call to the guest's agent");
-	call->sinks[PV_PROTOCOL_CHANNEL_FILE] = sink;
-	call->result = take_nothing;
-	pv_loop_lock(by->agent->loop);
-	int status = pv_agent_call_begin(by, call, request, 0, err);
-	if (status == 0)
-		status = pv_agent_call_end(call, by->agent->loop, err);
-	pv_loop_unlock(by->agent->loop);
-	return status;
+	struct pv_agent_transfer transfer = {.request = *request, .sink = sink};
+	return pv_agent_transfer_run(by, &transfer, err);
 }
 
 /* The same, with the operation and the path before an error. */
-static int ask_path(const struct pv_principal *by, struct pv_request *request,
+static int ask_path(const struct pv_principal *by, const struct pv_request *request,
     struct pv_bytes *sink, struct pv_err *err)
 {
 	int status = ask(by, request, sink, err);

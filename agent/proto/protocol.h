@@ -50,13 +50,31 @@
 /* Numbers of one system call in a row of them: which, and six arguments. */
 #define PV_PROTOCOL_SYSCALL_WORDS 7
 
+/* How `open` opens. */
+enum pv_protocol_open {
+	PV_PROTOCOL_OPEN_READ = 1,
+	PV_PROTOCOL_OPEN_WRITE = 2,
+	PV_PROTOCOL_OPEN_CREATE = 4,
+	PV_PROTOCOL_OPEN_TRUNCATE = 8,
+	PV_PROTOCOL_OPEN_APPEND = 16, /* and write */
+	PV_PROTOCOL_OPEN_EXCLUSIVE = 32,
+	PV_PROTOCOL_OPEN_ALL = 63,
+};
+
 /* Where data of a `data` frame belongs. */
 enum pv_protocol_channel {
 	PV_PROTOCOL_CHANNEL_FILE,
 	PV_PROTOCOL_CHANNEL_STDOUT,
 	PV_PROTOCOL_CHANNEL_STDERR,
 	PV_PROTOCOL_CHANNEL_MEMORY, /* of the process that issues system calls */
+	/* Of a call that follows something: an empty piece when it does, and then a byte of enum
+	 * pv_protocol_notice at the place where something happened. Needs no grant. */
+	PV_PROTOCOL_CHANNEL_NOTICE,
 	PV_PROTOCOL_CHANNEL_COUNT,
+};
+
+enum pv_protocol_notice {
+	PV_PROTOCOL_NOTICE_ROTATED, /* the file was replaced: the new one begins here */
 };
 
 #endif

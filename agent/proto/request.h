@@ -39,6 +39,13 @@ enum pv_request_op {
 	PV_REQUEST_SYSCALLS,
 	PV_REQUEST_READ_MEM,
 	PV_REQUEST_WRITE_MEM,
+	PV_REQUEST_OPEN,
+	PV_REQUEST_READ,
+	PV_REQUEST_WRITE,
+	PV_REQUEST_SEEK,
+	PV_REQUEST_CLOSE,
+	PV_REQUEST_TAIL,
+	PV_REQUEST_TAIL_HANDLE,
 	PV_REQUEST_RESEED,   /* has no answer */
 	PV_REQUEST_SET_WALL, /* has no answer */
 	/* These belong to the call whose number they carry, and have no answer of their own. */
@@ -124,6 +131,27 @@ struct pv_request_memory {
 	bool more;
 };
 
+/* `open` gives a number, the others take it. */
+struct pv_request_handle {
+	const char *path;    /* open */
+	int64_t flags;	     /* open: of enum pv_protocol_open */
+	int64_t mode;	     /* open: permissions on creation, at most 07777 */
+	int64_t handle;	     /* at least 1 */
+	int64_t size;	     /* read: at most so many bytes; -1: to the end */
+	int64_t offset;	     /* seek */
+	int64_t whence;	     /* seek: 0 from the beginning, 1 from here, 2 from the end */
+	struct pv_span data; /* write */
+	bool more;
+};
+
+/* Follows a file, by its name or by its number. */
+struct pv_request_tail {
+	const char *path;
+	int64_t from;	/* 0: `offset` counts from the beginning, 1: from the end */
+	int64_t offset; /* what lies before the beginning is the beginning */
+	int64_t handle; /* at least 1 */
+};
+
 struct pv_request {
 	uint64_t id;
 	/* The worker process of the guest that is to do it; 0: the agent itself. */
@@ -138,6 +166,8 @@ struct pv_request {
 		struct pv_request_syscall syscall;
 		struct pv_request_numbers syscalls; /* PV_PROTOCOL_SYSCALL_WORDS for each */
 		struct pv_request_memory memory_at;
+		struct pv_request_handle handle;
+		struct pv_request_tail tail;
 		struct pv_span chunk;
 		struct pv_span entropy;
 		int64_t wall_ns; /* since 1970, not before */

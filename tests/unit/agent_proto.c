@@ -151,6 +151,75 @@ static void rows_and_memory_survive(void **state)
 	pv_bytes_finish(&bytes);
 }
 
+static bool is_for_a_handle(int op)
+{
+	return op >= PV_REQUEST_OPEN && op <= PV_REQUEST_CLOSE;
+}
+
+static void operations_on_handles_survive(void **state)
+{
+	for (int op = PV_REQUEST_OPEN; is_for_a_handle(op); op++) {
+		struct pv_request request = {
+		    .id = 7,
+		    .op = op,
+		    .handle = {.path = "/p",
+			       .flags = PV_PROTOCOL_OPEN_ALL,
+			       .mode = 07777,
+			       .handle = INT64_MAX,
+			       .size = -1,
+			       .offset = INT64_MIN,
+			       .whence = 2,
+			       .data = {.data = "d", .len = 1},
+			       .more = true},
+		};
+		struct pv_bytes bytes = {0};
+		struct pv_request out;
+		pass(&request, &bytes, &out);
+		if (op == PV_REQUEST_OPEN) {
+			assert_string_equal(out.handle.path, "/p");
+			assert_int_equal(out.handle.flags, PV_PROTOCOL_OPEN_ALL);
+			assert_int_equal(out.handle.mode, 07777);
+		} else {
+			assert_int_equal(out.handle.handle, INT64_MAX);
+		}
+		if (op == PV_REQUEST_READ)
+			assert_int_equal(out.handle.size, -1);
+		if (op == PV_REQUEST_WRITE) {
+			assert_int_equal(out.handle.data.len, 1);
+			assert_true(out.handle.more);
+		}
+		if (op == PV_REQUEST_SEEK) {
+			assert_true(out.handle.offset == INT64_MIN);
+			assert_int_equal(out.handle.whence, 2);
+		}
+		pv_request_finish(&out);
+		pv_bytes_finish(&bytes);
+	}
+}
+
+static void tails_survive(void **state)
+{
+	for (int op = PV_REQUEST_TAIL; op <= PV_REQUEST_TAIL_HANDLE; op++) {
+		struct pv_request request = {
+		    .id = 7,
+		    .op = op,
+		    .tail = {.path = "/p", .from = 1, .offset = INT64_MIN, .handle = 5},
+		};
+		struct pv_bytes bytes = {0};
+		struct pv_request out;
+		pass(&request, &bytes, &out);
+		if (op == PV_REQUEST_TAIL_HANDLE) {
+			assert_int_equal(out.tail.handle, 5);
+		} else {
+			assert_string_equal(out.tail.path, "/p");
+			assert_int_equal(out.tail.from, 1);
+			assert_true(out.tail.offset == INT64_MIN);
+		}
+		pv_request_finish(&out);
+		pv_bytes_finish(&bytes);
+	}
+}
+
 static bool is_of_processes(int op)
 {
 	return op >= PV_REQUEST_PROCESS_START && op <= PV_REQUEST_WORKER_JOIN;
@@ -228,7 +297,9 @@ static void numbers_of_processes_are_within_their_bounds(void **state)
 static void every_operation_survives(void **state)
 {
 	for (int op = 0; op < PV_REQUEST_OP_COUNT; op++) {
-		if (op == PV_REQUEST_EXEC || is_for_the_kernel(op) || is_of_processes(op))
+		if (op == PV_REQUEST_EXEC || is_for_the_kernel(op) || is_for_a_handle(op) ||
+		    is_of_processes(op) || op == PV_REQUEST_TAIL ||
+		    op == PV_REQUEST_TAIL_HANDLE)
 			continue;
 		struct pv_request request = {.id = 7, .worker = (uint64_t)op, .op = op};
 		if (op == PV_REQUEST_HELLO)
@@ -411,9 +482,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(exec_arguments_survive),
 	    cmocka_unit_test(exec_without_options_survives),
+	    cmocka_unit_test(tails_survive),
 	    cmocka_unit_test(operations_on_processes_and_workers_survive),
 	    cmocka_unit_test(numbers_of_processes_are_within_their_bounds),
 	    cmocka_unit_test(every_operation_survives),
+	    cmocka_unit_test(operations_on_handles_survive),
 	    cmocka_unit_test(system_calls_survive),
 	    cmocka_unit_test(rows_and_memory_survive),
 	    cmocka_unit_test(arguments_over_the_limit_are_refused),

@@ -25,11 +25,14 @@ local options = {valid = {}, wrong = kind("boolean", "func", "number", "string")
 local span = {valid = 1, wrong = kind("boolean", "table", "func", NEGATIVE, NAN, INF, {"\"soon\"", "soon"})}
 local whole = {valid = 1, wrong = kind("boolean", "table", "func", HALF, NAN, INF, HUGE, {"\"x\"", "x"})}
 local callable = {valid = print, wrong = kind("boolean", "table", "number", "string")}
+local table_only = {valid = {}, wrong = kind("boolean", "func", "number", "string")}
+local buffer = {valid = "x", wrong = kind("boolean", "table", "func", NEGATIVE, HALF, NAN, HUGE)}
 local anything = {valid = 1, wrong = {}}
 
 local arguments = {
     path = name, from = name, to = name, host = name, guest = name, directory = name, profile = {valid = "tiny", wrong = name.wrong},
     command = text, data = bytes, pattern = {valid = "boot", wrong = kind("boolean", "table", "func", "number", EMPTY)},
+    mode = {valid = {read = true}, wrong = options.wrong}, offset = whole, whence = {valid = "cur", wrong = kind("boolean", "table", "func", "number", "string")},
     opts = options, timeout = span, count = whole, n = whole,
     fn = callable, predicate = {valid = function() return true end, wrong = callable.wrong},
     snapshot = {valid = "/nowhere", wrong = kind("boolean", "table", "func", "number", EMPTY, NUL)},
@@ -40,6 +43,9 @@ local arguments = {
     meta = options, pos = anything,
     hay = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
     needle = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
+    index = whole, fd = whole, request = whole, bufs = table_only, pointers = table_only,
+    ["VM.syscall_buf.args"] = table_only, ["VM.syscall_bufs.args"] = table_only, ["VM.syscall_ptr.args"] = table_only,
+    ["VM.syscall_buf.data"] = buffer, ["VM.syscall_ptr.data"] = buffer, ["VM.ioctl_buf.data"] = buffer,
     expected = anything, actual = anything, message = anything, number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
     text = {valid = "1", wrong = kind("boolean", "table", "func")},
     nr = {valid = 39, wrong = kind("boolean", "table", "func", HALF, NAN, INF, HUGE, {"\"nosuch\"", "nosuch"})},
@@ -66,7 +72,7 @@ local function objects()
     local v = provium:vm("walked", "tiny"):boot()
     return {
         VM = v, Lab = provium, sys = provium.sys, Console = v:console(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
-        SyscallHandle = v:syscall_async(39),
+        SyscallHandle = v:syscall_async(39), File = v:open_file("/f", {read = true}),
     }
 end
 

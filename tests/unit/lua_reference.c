@@ -41,6 +41,7 @@ static const char walker[] =
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
     "debug.getmetatable(r).__index)\n"
     " v:write_file('/x', '') all('Stat', v:stat('/x')) all('DirEntry', v:listdir('/full')[1])\n"
+    " all('File', debug.getmetatable(v:open_file('/f', {read = true})).__index)\n"
     " all('Test', t) all('Test', debug.getmetatable(t).__index)\n"
     "end)\n";
 
