@@ -19,6 +19,7 @@
 #include "lua/error.h"
 #include "lua/file.h"
 #include "lua/principal.h"
+#include "lua/tail.h"
 
 /* A host file that push_file reads into memory. */
 #define PUSH_MAX (UINT64_C(2) << 30)
@@ -224,6 +225,8 @@ const luaL_Reg pv_lua_guest_methods[] = {
     {"mkdir",      vm_mkdir	      },
     {"unlink",     vm_unlink		},
     {"open_file",  pv_lua_file_open_file},
+    {"tail_file",  pv_lua_tail_file	  },
+    {"fd_stream",  pv_lua_tail_fd_stream},
     {"rename",     vm_rename		},
     {NULL,	   NULL		 },
 };

@@ -107,7 +107,7 @@ static void system_calls_survive(void **state)
 					       .ptrs = {ptrs, 2},
 					       .nested = {nested, 3},
 					       .handle = 3,
-			.aside = true,
+					       .aside = true,
 					       .data = {.data = "a\0b", .len = 3},
 					       .more = true},
 	       };
@@ -278,10 +278,9 @@ static void numbers_of_processes_are_within_their_bounds(void **state)
 	const struct pv_request_process bad[] = {
 	    {.handle = 0,  .signal = 9 },
 		{.handle = -1, .signal = 9 },
-	     {.handle = 1,  .signal = 0 },
-	    {.handle = 1,  .signal = 65},
-		 {.handle = 1,  .signal = -9}
-	    };
+	     {.handle = 1,  .signal = 65},
+	    {.handle = 1,  .signal = -9}
+	       };
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct pv_err err = PV_ERR_INIT;
 		struct pv_bytes bytes = {0};

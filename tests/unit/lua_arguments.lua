@@ -32,6 +32,7 @@ local anything = {valid = 1, wrong = {}}
 local arguments = {
     path = name, from = name, to = name, host = name, guest = name, directory = name, profile = {valid = "tiny", wrong = name.wrong},
     command = text, data = bytes, pattern = {valid = "boot", wrong = kind("boolean", "table", "func", "number", EMPTY)},
+    ["VM.fd_stream.handle"] = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NEGATIVE, NAN, INF)},
     mode = {valid = {read = true}, wrong = options.wrong}, offset = whole, whence = {valid = "cur", wrong = kind("boolean", "table", "func", "number", "string")},
     opts = options, timeout = span, count = whole, n = whole,
     fn = callable, predicate = {valid = function() return true end, wrong = callable.wrong},
@@ -79,7 +80,9 @@ local function objects()
     return {
         Batch = batch,
         VM = v, Lab = provium, sys = provium.sys, Console = v:console(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
+        Process = v:run_async("x"), Worker = v:spawn_worker(),
         SyscallHandle = v:syscall_async(39), File = v:open_file("/f", {read = true}),
+        Tail = v:tail_file("x"), ConsoleStream = v:console():read(),
     }
 end
 
