@@ -208,9 +208,9 @@ int pv_lua_ioctl(lua_State *L)
 	struct pv_err err = PV_ERR_INIT;
 	pv_lua_principal_check(L, &self);
 	struct ioctl ioctl = {.function = self.function};
+	read_handle(L, &ioctl);
 	lua_settop(L, 5);
 	luaL_checkstack(L, 16, self.function);
-	read_handle(L, &ioctl);
 	read_arguments(L, &ioctl);
 	reach(L, &ioctl, &self);
 	struct pv_bytes *kept = pv_lua_buffer_new(L);

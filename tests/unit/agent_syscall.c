@@ -312,10 +312,9 @@ static int64_t seek(struct agent_rig *rig, int64_t handle, int64_t where, int *s
 {
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_agent_syscall_result result;
-	struct pv_agent_syscall syscall = {.nr = SYS_lseek,
-	    .args = (const int64_t[]){-1, where, SEEK_SET},
-	    .arg_count = 3,
-	    .handle = handle};
+	const int64_t args[] = {-1, where, SEEK_SET};
+	struct pv_agent_syscall syscall = {
+	    .nr = SYS_lseek, .args = args, .arg_count = 3, .handle = handle};
 	*status = pv_agent_syscall(PV_PRINCIPAL(rig->agent), &syscall, &result, &err);
 	return result.ret;
 }
