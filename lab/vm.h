@@ -14,8 +14,11 @@
 #include "agent/host/client.h"
 #include "agent/host/open_file.h"
 #include "agent/host/path.h"
+#include "agent/host/process.h"
 #include "agent/host/stream.h"
+#include "agent/host/tree.h"
 #include "agent/host/syscall.h"
+#include "agent/host/worker.h"
 #include "base/bytes.h"
 #include "lab/options.h"
 

@@ -2,8 +2,7 @@
  * Streams from a guest for a script that waits: what the agent follows, and the console. Theory:
  * both are buffers that grow under the loop lock, and every growth wakes waiters, so a stream costs
  * nothing while its guest is silent. The wait ends with bytes, the end of the source, the deadline,
- * the host's interrupt, a report of the guest's kernel, and at once when the state of the VM says
- * that nothing can come.
+ * the host's interrupt, and at once when the state of the VM says that nothing can come.
  *
  * A reader of the console is a position in the log: there is no copy for each.
  */
@@ -30,16 +29,16 @@ void pv_vm_stream_closed(struct pv_vm *vm)
 	pv_loop_unlock(vm->host->loop);
 }
 
-/* [locked] Sleeps, after it was found that there is nothing now. `endings`: reports.endings when
- * the wait began. Returns 0 to look again. */
-static int wait_for_more(
-    struct pv_vm *vm, const char *action, unsigned endings, int64_t deadline_ns, struct pv_err *err)
+/* [locked] Sleeps, after it was found that there is nothing now. Returns 0 to look again. */
+static int wait_for_more(struct pv_vm *vm, const char *action, unsigned endings,
+    int64_t deadline_ns, struct pv_err *err)
 {
+	int status = pv_vm_verdict_since(vm, endings, action, err);
+	if (status)
+		return status;
 	if (vm->host->interrupt)
 		return pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: %s: %s", vm->name,
 		    action, vm->host->interrupt);
-	if (vm->reports.endings != endings)
-		return pv_vm_verdict_since(vm, endings, action, err);
 	if (vm->state == PV_VM_PAUSED)
 		return pv_vm_wrong_state(vm, action, err);
 	if (pv_clock_now() >= deadline_ns)
@@ -62,6 +61,8 @@ int pv_vm_stream_take(struct pv_vm *vm, struct pv_agent_stream *stream, size_t m
 	if (count == -ECONNRESET && vm->state == PV_VM_DEAD && vm->death[0])
 		pv_err_set(err, PV_ERR_GUEST, ECONNRESET, "%s", vm->death);
 	pv_loop_unlock(vm->host->loop);
+	if (count < 0 && count != -EAGAIN && count != -ECONNRESET)
+		pv_err_prefix(err, "vm `%s`", vm->name);
 	return count == -EAGAIN ? status : count;
 }
 

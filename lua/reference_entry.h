@@ -32,6 +32,8 @@ extern const struct pv_reference_table pv_reference_test;
 extern const struct pv_reference_table pv_reference_lab;
 extern const struct pv_reference_table pv_reference_vm;
 extern const struct pv_reference_table pv_reference_run;
+extern const struct pv_reference_table pv_reference_process;
+extern const struct pv_reference_table pv_reference_worker;
 extern const struct pv_reference_table pv_reference_file;
 extern const struct pv_reference_table pv_reference_syscall;
 extern const struct pv_reference_table pv_reference_console;

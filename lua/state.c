@@ -26,6 +26,7 @@
 #include "lua/lab.h"
 #include "lua/lab_snapshot.h"
 #include "lua/legacy.h"
+#include "lua/process.h"
 #include "lua/reset.h"
 #include "lua/resource.h"
 #include "lua/run.h"
@@ -35,6 +36,7 @@
 #include "lua/tail.h"
 #include "lua/vm.h"
 #include "lua/wait.h"
+#include "lua/worker.h"
 
 #define ROOT_NAME "provium"
 
@@ -117,6 +119,8 @@ static int open_all(lua_State *L)
 	pv_lua_legacy_open(L);
 	pv_lua_lab_open(L);
 	pv_lua_vm_open(L);
+	pv_lua_process_open(L);
+	pv_lua_worker_open(L);
 	pv_lua_syscall_open(L);
 	pv_lua_batch_open(L);
 	pv_lua_snapshot_open(L);

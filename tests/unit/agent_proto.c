@@ -106,6 +106,7 @@ static void system_calls_survive(void **state)
 					       .lens = {lens, 2},
 					       .ptrs = {ptrs, 2},
 					       .nested = {nested, 3},
+					       .handle = 3,
 					       .aside = true,
 					       .data = {.data = "a\0b", .len = 3},
 					       .more = true},
@@ -118,6 +119,7 @@ static void system_calls_survive(void **state)
 	assert_memory_equal(out.syscall.lens.at, lens, sizeof(lens));
 	assert_memory_equal(out.syscall.ptrs.at, ptrs, sizeof(ptrs));
 	assert_memory_equal(out.syscall.nested.at, nested, sizeof(nested));
+	assert_int_equal(out.syscall.handle, 3);
 	assert_true(out.syscall.aside && out.syscall.more);
 	assert_int_equal(out.syscall.data.len, 3);
 	pv_request_finish(&out);
@@ -276,10 +278,9 @@ static void numbers_of_processes_are_within_their_bounds(void **state)
 	const struct pv_request_process bad[] = {
 	    {.handle = 0,  .signal = 9 },
 		{.handle = -1, .signal = 9 },
-	     {.handle = 1,  .signal = 0 },
-	    {.handle = 1,  .signal = 65},
-		 {.handle = 1,  .signal = -9}
-	    };
+	     {.handle = 1,  .signal = 65},
+	    {.handle = 1,  .signal = -9}
+	       };
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct pv_err err = PV_ERR_INIT;
 		struct pv_bytes bytes = {0};

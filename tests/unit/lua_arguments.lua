@@ -50,6 +50,9 @@ local arguments = {
     expected = anything, actual = anything, message = anything, number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
     text = {valid = "1", wrong = kind("boolean", "table", "func")},
     parents_or_opts = {valid = {}, wrong = kind("func", "number", "string")},
+    ["VM.ioctl.file"] = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE, NEGATIVE)},
+    cmd = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE)},
+    ["VM.ioctl.data"] = {valid = "12345678", wrong = kind("boolean", "table", "func", HALF, NAN)},
     nr = {valid = 39, wrong = kind("boolean", "table", "func", HALF, NAN, INF, HUGE, {"\"nosuch\"", "nosuch"})},
     addr = {valid = 4096, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE)},
     len = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE, NEGATIVE, {"2^31", 1 << 31})},
@@ -77,6 +80,7 @@ local function objects()
     return {
         Batch = batch,
         VM = v, Lab = provium, sys = provium.sys, Console = v:console(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
+        Process = v:run_async("x"), Worker = v:spawn_worker(),
         SyscallHandle = v:syscall_async(39), File = v:open_file("/f", {read = true}),
         Tail = v:tail_file("x"), ConsoleStream = v:console():read(),
     }
