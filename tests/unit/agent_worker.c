@@ -312,6 +312,64 @@ static void identity_of_a_worker_is_that_of_its_calls_programs_and_files(void **
 	assert_int_equal(worst, 0);
 }
 
+/* Has the worker itself write to its stream to the agent. Returns the status of that call. */
+static int scribble(
+    const struct pv_principal *worker, const void *data, size_t len, struct pv_err *err)
+{
+	struct pv_agent_syscall_result result;
+	const int64_t args[] = {3, 0, (int64_t)len}, lens[] = {(int64_t)len}, ptrs[] = {1};
+	const struct pv_agent_syscall call = {
+	    .nr = SYS_write,
+	    .args = args,
+	    .arg_count = 3,
+	    .lens = lens,
+	    .buf_count = 1,
+	    .ptrs = ptrs,
+	    .ptr_count = 1,
+	    .data = data,
+	    .len = len,
+	};
+	int status = pv_agent_syscall(worker, &call, &result, err);
+	if (status == 0)
+		pv_bytes_finish(&result.out);
+	return status;
+}
+
+static void a_worker_that_runs_wild_spoils_its_own_calls_only(void **state)
+{
+	struct agent_rig *rig = *state;
+	struct pv_err err = PV_ERR_INIT;
+	/* No frame; a frame too long; an answer to nothing, to a call of the agent's own. */
+	static const char garbage[] = "garbage, and enough of it to be a frame of its own";
+	static const char too_long[] = "\x7f\xff\xff\xff";
+	static const char foreign[] = "\0\0\0\x11\x82\xa2id\x01\xa4kind\xa6result";
+	static const struct pv_span frames[] = {
+	    {garbage,  sizeof(garbage) - 1 },
+	    {too_long, sizeof(too_long) - 1},
+	    {foreign,  sizeof(foreign) - 1 },
+	};
+	for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+		struct pv_principal worker = start_worker(rig, NULL);
+		assert_int_equal(
+		    scribble(&worker, frames[i].data, frames[i].len, &err), -ECONNRESET);
+		assert_non_null(strstr(err.text, "has ended"));
+		struct pv_agent_exec_result result = agent_rig_shell(rig, "echo here");
+		agent_rig_assert_text(&result.out, "here\n");
+		agent_rig_free(&result);
+	}
+	/* Its stream, closed under it. */
+	struct pv_principal worker = start_worker(rig, NULL);
+	const int64_t descriptor = 3;
+	const struct pv_agent_syscall closing = {
+	    .nr = SYS_close, .args = &descriptor, .arg_count = 1};
+	struct pv_agent_syscall_result called;
+	assert_int_equal(pv_agent_syscall(&worker, &closing, &called, &err), -ECONNRESET);
+	assert_int_equal(join(&(struct pv_principal){.agent = rig->agent,
+				  .worker = start_worker(rig, NULL).worker},
+			     false),
+	    0);
+}
+
 static void the_end_of_the_stream_ends_workers(void **state)
 {
 	struct agent_rig *rig = *state;
@@ -341,6 +399,7 @@ int main(void)
 	    TEST(a_stopped_worker_holds_up_nobody_else),
 	    TEST(a_blocked_call_of_a_worker_holds_up_no_end_of_it),
 	    TEST(identity_of_a_worker_is_that_of_its_calls_programs_and_files),
+	    TEST(a_worker_that_runs_wild_spoils_its_own_calls_only),
 	    TEST(the_end_of_the_stream_ends_workers),
 	};
 	return cmocka_run_group_tests_name("agent_worker", tests, NULL, NULL);
