@@ -190,6 +190,7 @@ void pv_lua_state_destroy(struct pv_lua *lua)
 	if (lua->L != NULL)
 		lua_close(lua->L);
 	pv_lua_suite_finish(&lua->suite);
+	pv_verdicts_finish(&lua->early_verdicts);
 	pv_bytes_finish(&lua->warning);
 	free(lua);
 }

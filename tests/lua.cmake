@@ -23,6 +23,8 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/lab/lab_tree.c
 	${CMAKE_SOURCE_DIR}/lab/crew.c
 	${CMAKE_SOURCE_DIR}/lab/options.c
+	${CMAKE_SOURCE_DIR}/lab/kernel_report.c
+	${CMAKE_SOURCE_DIR}/lab/verdict.c
 	${CMAKE_SOURCE_DIR}/lab/toml.c
 	${CMAKE_SOURCE_DIR}/lab/toml_scan.c
 	$<TARGET_OBJECTS:pv_lua_objects>)
@@ -37,3 +39,5 @@ pv_unit_test(lua_file pv_lua_rig)
 # Generated from the reference; the part in Lua stands beside it.
 pv_unit_test(lua_arguments pv_lua_rig)
 target_compile_definitions(unit_lua_arguments PRIVATE PV_ARGUMENTS_LUA="${CMAKE_SOURCE_DIR}/tests/unit/lua_arguments.lua")
+
+pv_unit_test(lua_guest_verdict pv_lua_rig)

@@ -172,8 +172,8 @@ int pv_machine_init_crew(struct pv_machine *machine, struct pv_err *err)
 }
 
 /*
- * Tests that restore one guest after the other take turns with few virtual machines. One whose guest
- * crashed is not trusted, and one whose TSC was scaled is not like a new one.
+ * Tests that restore one guest after the other take turns with few virtual machines. One whose
+ * guest crashed is not trusted, and one whose TSC was scaled is not like a new one.
  */
 static bool is_reusable(const struct pv_machine *machine)
 {
@@ -186,8 +186,10 @@ static void give_spare(struct pv_machine *machine, struct pv_spare *spare)
 {
 	pv_gsi_lower(&machine->gsi);
 	spare->vm = machine->vm;
-	spare->size = machine->ram.size;
-	pv_ram_leave(&machine->ram);
+	spare->ram = machine->ram;
+	machine->ram = (struct pv_ram){.fd = -1};
+	if (!pv_ram_is_private(&spare->ram))
+		pv_ram_leave(&spare->ram);
 	if (!pv_spare_give(machine->kvm->spares, spare))
 		pv_spare_finish(spare, machine->kvm->reaper);
 }
@@ -204,15 +206,15 @@ static void give_back(struct pv_machine *machine)
 void pv_machine_take_apart(struct pv_machine *machine)
 {
 	struct pv_spare spare = {.vm.fd = -1};
+	bool is_spare = false;
 	pv_crew_finish(&machine->crew);
 	if (!machine->no_devices) {
 		pv_loop_lock(machine->loop);
-		if (is_reusable(machine) && pv_machine_give_bells(machine, &spare) == 0)
-			spare.place = machine->ram.host;
+		is_spare = is_reusable(machine) && pv_machine_give_bells(machine, &spare) == 0;
 		pv_machine_devices_finish(machine);
 		pv_loop_unlock(machine->loop);
 	}
-	if (spare.place)
+	if (is_spare)
 		give_spare(machine, &spare);
 	else
 		give_back(machine);

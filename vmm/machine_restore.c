@@ -102,13 +102,13 @@ static int load(struct pv_machine *machine, struct pv_template *template,
 static int get_vm(struct pv_machine *machine, struct pv_template *template, struct pv_err *err)
 {
 	struct pv_kvm *kvm = machine->kvm;
-	struct pv_spare spare = {.place = NULL};
-	const bool is_spare = !machine->no_devices && pv_spare_take(kvm->spares, machine->cpus,
-							  template->ram->size, &spare);
+	struct pv_spare spare;
+	const bool is_spare = !machine->no_devices &&
+			      pv_spare_take(kvm->spares, machine->cpus, template->ram, &spare);
 	if (is_spare)
 		machine->vm = spare.vm;
-	int code =
-	    pv_ram_init_private(&machine->ram, kvm->ram_pool, template->ram, spare.place, err);
+	int code = pv_ram_init_private(
+	    &machine->ram, kvm->ram_pool, template->ram, is_spare ? &spare.ram : NULL, err);
 	if (code < 0 || is_spare)
 		return code;
 	return pv_kvm_vm_init(

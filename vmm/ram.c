@@ -218,11 +218,29 @@ static void leave_image(struct pv_ram *ram)
 	ram->mixed = ram->restored = false;
 }
 
-int pv_ram_init_private(
-    struct pv_ram *ram, int pool, struct pv_ram_image *image, void *place, struct pv_err *err)
+/* The place of RAM that there was, or the whole of it when it is the same. True: it is. */
+static bool take_over(struct pv_ram *ram, struct pv_ram_image *image, struct pv_ram *old)
 {
-	*ram = (struct pv_ram){.fd = -1, .host = place, .size = image->size, .pool = pool};
-	int code = map_image(ram, image, map_new, err);
+	const bool same = old->image && pv_ram_image_is_same(old->image, image);
+	ram->host = old->host;
+	if (same) {
+		ram->image = pv_ram_image_ref(image);
+		ram->mapped = old->mapped;
+		ram->restored = old->restored;
+		old->mapped = NULL;
+	}
+	pv_ram_leave(old);
+	*old = (struct pv_ram){.fd = -1};
+	return same;
+}
+
+int pv_ram_init_private(struct pv_ram *ram, int pool, struct pv_ram_image *image,
+    struct pv_ram *old, struct pv_err *err)
+{
+	*ram = (struct pv_ram){.fd = -1, .size = image->size, .pool = pool};
+	int code = 0;
+	if (!old || !take_over(ram, image, old))
+		code = map_image(ram, image, map_new, err);
 	if (code == 0)
 		code = set_up(ram, err);
 	if (code < 0)
@@ -244,7 +262,7 @@ void pv_ram_leave(struct pv_ram *ram)
 {
 	leave_image(ram);
 	pv_fd_close(&ram->fd);
-	*ram = (struct pv_ram){.fd = -1};
+	*ram = (struct pv_ram){.fd = -1, .host = ram->host, .size = ram->size};
 }
 
 int pv_ram_plug(const struct pv_ram *ram, int vm_fd, struct pv_err *err)
@@ -438,7 +456,7 @@ int pv_ram_freeze(struct pv_ram *ram, struct pv_ram_image **out, struct pv_err *
 
 int pv_ram_rewind(struct pv_ram *ram, struct pv_ram_image *image, struct pv_err *err)
 {
-	if (ram->fd < 0 && ram->image == image && !ram->mixed) {
+	if (pv_ram_is_private(ram) && ram->image == image) {
 		int undone = pv_ram_own_undo(ram);
 		return undone < 0
 			   ? pv_err_system(err, -undone, "cannot undo changes of guest memory")

@@ -50,8 +50,14 @@ int pv_ram_init(struct pv_ram *ram, int pool, uint64_t size, struct pv_err *err)
 /* Gives everything back through `reap`, or at once when that is NULL. NULL and zeroed are fine. */
 void pv_ram_finish(struct pv_ram *ram, struct pv_reap *reap);
 
-/* Gives everything back but the memory at `host`, which is the caller's from then on. */
+/* Gives everything back but `host`, memory of `size` whose content does not count any more. */
 void pv_ram_leave(struct pv_ram *ram);
+
+/* True when it began as an image and knows what it has changed since. */
+static inline bool pv_ram_is_private(const struct pv_ram *ram)
+{
+	return ram->fd < 0 && ram->image && !ram->mixed;
+}
 
 /* Tells a virtual machine about the RAM: memory slots 0 and, if there is one, 1. */
 int pv_ram_plug(const struct pv_ram *ram, int vm_fd, struct pv_err *err);
@@ -66,11 +72,13 @@ int pv_ram_clear(struct pv_ram *ram, struct pv_err *err);
 
 /*
  * RAM that begins as `image` (another reference is kept) and keeps its own changes: pages are
- * shared with all others that do so until they are written. `place` is memory of its size that
- * becomes the RAM's, also on failure; NULL: anywhere. Returns 0 or -errno.
+ * shared with all others that do so until they are written. `old` is RAM of that size whose place
+ * it takes, which is zeroed, also on failure: one that was left, or private one as it began; when
+ * that was as the same image it is taken over with all that is mapped. NULL: anywhere. Returns 0 or
+ * -errno.
  */
-int pv_ram_init_private(
-    struct pv_ram *ram, int pool, struct pv_ram_image *image, void *place, struct pv_err *err);
+int pv_ram_init_private(struct pv_ram *ram, int pool, struct pv_ram_image *image,
+    struct pv_ram *old, struct pv_err *err);
 
 /*
  * Makes an image of RAM as it is, one reference of which is the caller's. The file of shared RAM

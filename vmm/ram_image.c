@@ -386,3 +386,61 @@ struct pv_ram_home *pv_ram_image_home(struct pv_ram_image *image)
 	pthread_mutex_unlock(&image->lock);
 	return copy;
 }
+
+/* --- being the same --- */
+
+static bool is_same_file(int a, int b)
+{
+	struct stat one, other;
+	return fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev &&
+	       one.st_ino == other.st_ino;
+}
+
+static bool has_same_pieces(const struct pv_ram_image *a, const struct pv_ram_image *b)
+{
+	if (a->size != b->size || a->piece_count != b->piece_count)
+		return false;
+	for (unsigned i = 0; i < a->piece_count; i++) {
+		const struct pv_ram_piece *one = &a->pieces[i], *other = &b->pieces[i];
+		if (one->at != other->at || one->size != other->size ||
+		    one->offset != other->offset || one->layer->depth != other->layer->depth)
+			return false;
+	}
+	return true;
+}
+
+/* The hash is that of a header which names the file below by its hash, and so on. */
+static bool has_same_home(struct pv_ram_image *a, struct pv_ram_image *b)
+{
+	struct pv_ram_home *one = pv_ram_image_home(a), *other = pv_ram_image_home(b);
+	bool same = one && other && one->file_size == other->file_size &&
+		    memcmp(one->id, other->id, sizeof(one->id)) == 0 &&
+		    memcmp(one->header_hash, other->header_hash, sizeof(one->header_hash)) == 0;
+	free(one);
+	free(other);
+	return same;
+}
+
+bool pv_ram_image_is_same(struct pv_ram_image *a, struct pv_ram_image *b)
+{
+	if (a == b)
+		return true;
+	if (!has_same_pieces(a, b) || !has_same_home(a, b))
+		return false;
+	const struct pv_ram_image *one = a, *other = b;
+	while (one && other && is_same_file(one->fd, other->fd)) {
+		one = one->base;
+		other = other->base;
+	}
+	return !one && !other;
+}
+
+bool pv_ram_image_is_named(const struct pv_ram_image *image)
+{
+	struct stat status;
+	for (; image; image = image->base) {
+		if (fstat(image->fd, &status) < 0 || status.st_nlink == 0)
+			return false;
+	}
+	return true;
+}

@@ -114,6 +114,15 @@ int pv_ram_image_read(const struct pv_ram_image *image, uint64_t at, void *data,
  */
 int pv_ram_image_check(const struct pv_ram_image *image, struct pv_err *err);
 
+/*
+ * True when two images hold the same RAM in the same files: they are one, or were read from one
+ * snapshot that is still the same.
+ */
+bool pv_ram_image_is_same(struct pv_ram_image *a, struct pv_ram_image *b);
+
+/* True when all files of an image have names, so that others may open them again. */
+bool pv_ram_image_is_named(const struct pv_ram_image *image);
+
 /* Runs of the pages that lie above `below`, one of the images that `image` builds on or itself:
  * at most PV_RAM_PIECES_MAX. Returns their number. */
 unsigned pv_ram_image_runs_above(

@@ -9,6 +9,13 @@
  * and memory its time, so one thread does that in the background, in the order in which spares
  * come.
  *
+ * Memory that began as an image is set back as by a rewind and stays mapped, in this process and in
+ * the guest's tables: the next machine that goes on from the same image, or from the same file
+ * opened anew, finds everything mapped that the last one used, which is most of the time that a
+ * guest needs to its first answer. An image in memory that nobody else has any more is let go when
+ * the next spare comes or is taken; a file that has a name may be restored again, and costs nothing
+ * but an open descriptor.
+ *
  * Only few are kept, for tests that restore and destroy one guest after the other; their memory
  * slots cost kernel memory. When there is no room, the oldest spare of another shape makes some.
  *
@@ -27,9 +34,12 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/err.h"
 #include "vmm/coalesced.h"
 #include "vmm/gsi.h"
 #include "vmm/kvm.h"
+#include "vmm/ram_image.h"
+#include "vmm/ram_own.h"
 #include "vmm/reap.h"
 
 #define SPARES_MAX 4u
@@ -80,7 +90,7 @@ void pv_spare_finish(struct pv_spare *spare, struct pv_reaper *reaper)
 		   : NULL;
 	for (unsigned i = 0; i < spare->bell_count; i++)
 		pv_reap_fd(reap, spare->bells[i].fd);
-	pv_reap_mapping(reap, spare->place, spare->size);
+	pv_ram_finish(&spare->ram, reap);
 	pv_kvm_vm_finish(&spare->vm, reap);
 	pv_reap_start(reap);
 	free(spare->bells);
@@ -143,17 +153,27 @@ static bool remove_bells(struct pv_spare *spare)
 	return good;
 }
 
-/* False: it must not be used. */
-static bool clean(struct pv_spare *spare)
+static bool clear_memory(struct pv_ram *ram)
 {
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-	bool good = mmap(spare->place, spare->size, PROT_NONE, flags, -1, 0) != MAP_FAILED;
-	good = stop_timers(&spare->vm) && good;
+	struct pv_err ignored = PV_ERR_INIT;
+	if (ram->image && pv_ram_image_check(ram->image, &ignored) == 0 &&
+	    pv_ram_own_undo(ram) == 0)
+		return true;
+	pv_ram_leave(ram);
+	return mmap(ram->host, ram->size, PROT_NONE, flags, -1, 0) != MAP_FAILED;
+}
+
+/* Memory last: KVM may write into it when a vCPU is asked for something. False: it must not be
+ * used. */
+static bool clean(struct pv_spare *spare)
+{
+	bool good = stop_timers(&spare->vm);
 	good = remove_bells(spare) && good;
 	pv_coalesced_forget(spare->vm.coalesced);
 	for (unsigned i = 0; i < spare->vm.cpus; i++)
 		memset(spare->vm.vcpus[i].run, 0, sizeof(*spare->vm.vcpus[i].run));
-	return good;
+	return clear_memory(&spare->ram) && good;
 }
 
 static struct entry *next_dirty(struct pv_spare_pool *pool)
@@ -221,11 +241,50 @@ unsigned pv_spare_pool_settle(struct pv_spare_pool *pool)
 	return count;
 }
 
+/* --- images that nobody else has --- */
+
+/* Under the lock: references that the pool has on an image of its entries'. */
+static unsigned count_references(const struct pv_spare_pool *pool, const struct pv_ram_image *image)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < SPARES_MAX; i++) {
+		const struct entry *entry = &pool->entries[i];
+		if (entry->used)
+			count +=
+			    (entry->spare.ram.image == image) + (entry->spare.ram.mapped == image);
+	}
+	return count;
+}
+
+/* Under the lock: nobody can restore this RAM any more, which would be kept in vain. */
+static bool is_lost(const struct pv_spare_pool *pool, const struct pv_ram *ram)
+{
+	return ram->image && !pv_ram_image_is_named(ram->image) &&
+	       __atomic_load_n(&ram->image->references, __ATOMIC_RELAXED) <=
+		   count_references(pool, ram->image);
+}
+
+/* Under the lock: lost RAM goes back to the host, on the pool's thread. */
+static void forget_lost(struct pv_spare_pool *pool)
+{
+	bool found = false;
+	for (unsigned i = 0; i < SPARES_MAX; i++) {
+		struct entry *entry = &pool->entries[i];
+		if (!entry->used || !entry->clean || !is_lost(pool, &entry->spare.ram))
+			continue;
+		pv_ram_leave(&entry->spare.ram);
+		entry->clean = false;
+		found = true;
+	}
+	if (found)
+		pthread_cond_broadcast(&pool->changed);
+}
+
 /* --- giving and taking --- */
 
 static bool has_shape(const struct pv_spare *spare, unsigned cpus, uint64_t size)
 {
-	return spare->vm.cpus == cpus && spare->size == size;
+	return spare->vm.cpus == cpus && spare->ram.size == size;
 }
 
 /* Under the lock: room for one more of that shape, perhaps that of an old one, which then is moved
@@ -234,21 +293,21 @@ static struct entry *find_room(
     struct pv_spare_pool *pool, const struct pv_spare *spare, struct pv_spare *old)
 {
 	struct entry *room = NULL, *oldest = NULL;
-	uint64_t total = spare->size;
+	uint64_t total = spare->ram.size;
 	for (unsigned i = 0; i < SPARES_MAX; i++) {
 		struct entry *entry = &pool->entries[i];
 		if (!entry->used) {
 			room = entry;
 			continue;
 		}
-		total += entry->spare.size;
-		if (entry->clean && !has_shape(&entry->spare, spare->vm.cpus, spare->size) &&
+		total += entry->spare.ram.size;
+		if (entry->clean && !has_shape(&entry->spare, spare->vm.cpus, spare->ram.size) &&
 		    (!oldest || entry->number < oldest->number))
 			oldest = entry;
 	}
 	if (room && total <= SIZE_MAX_ALL)
 		return room;
-	if (!oldest || total - oldest->spare.size > SIZE_MAX_ALL)
+	if (!oldest || total - oldest->spare.ram.size > SIZE_MAX_ALL)
 		return NULL;
 	*old = oldest->spare;
 	oldest->used = false;
@@ -260,6 +319,7 @@ bool pv_spare_give(struct pv_spare_pool *pool, struct pv_spare *spare)
 	struct pv_reaper *reaper = spare->vm.kvm->reaper;
 	struct pv_spare old = {.vm.fd = -1};
 	pthread_mutex_lock(&pool->lock);
+	forget_lost(pool);
 	struct entry *entry = start_thread(pool) ? find_room(pool, spare, &old) : NULL;
 	if (entry) {
 		*entry = (struct entry){.spare = *spare, .used = true, .number = pool->next++};
@@ -271,19 +331,36 @@ bool pv_spare_give(struct pv_spare_pool *pool, struct pv_spare *spare)
 	return entry != NULL;
 }
 
-bool pv_spare_take(struct pv_spare_pool *pool, unsigned cpus, uint64_t size, struct pv_spare *out)
+/* How well a spare serves: with all that the guest will touch mapped, with nothing in it, with what
+ * another could use. */
+static unsigned worth(const struct pv_ram *ram, struct pv_ram_image *image)
+{
+	if (!ram->image)
+		return 2;
+	return pv_ram_image_is_same(ram->image, image) ? 3 : 1;
+}
+
+bool pv_spare_take(
+    struct pv_spare_pool *pool, unsigned cpus, struct pv_ram_image *image, struct pv_spare *out)
 {
 	struct entry *found = NULL;
+	unsigned best = 0;
 	pthread_mutex_lock(&pool->lock);
-	for (unsigned i = 0; i < SPARES_MAX && !found; i++) {
+	for (unsigned i = 0; i < SPARES_MAX; i++) {
 		struct entry *entry = &pool->entries[i];
-		if (entry->used && entry->clean && has_shape(&entry->spare, cpus, size))
+		if (!entry->used || !entry->clean || !has_shape(&entry->spare, cpus, image->size))
+			continue;
+		unsigned value = worth(&entry->spare.ram, image);
+		if (value > best) {
+			best = value;
 			found = entry;
+		}
 	}
 	if (found) {
 		*out = found->spare;
 		found->used = false;
 	}
+	forget_lost(pool);
 	pthread_mutex_unlock(&pool->lock);
 	return found != NULL;
 }

@@ -11,7 +11,9 @@
 #include <stdint.h>
 
 #include "vmm/kvm_vm.h"
+#include "vmm/ram.h"
 
+struct pv_ram_image;
 struct pv_reaper;
 struct pv_spare_pool;
 
@@ -23,9 +25,9 @@ struct pv_spare_bell {
 
 struct pv_spare {
 	struct pv_kvm_vm vm;
-	/* Memory of this process that the memory slots point to, which is the spare's. */
-	void *place;
-	uint64_t size;
+	/* Memory of this process that the memory slots point to, which is the spare's: left, or
+	 * private RAM that will be as its image again (vmm/ram.h). */
+	struct pv_ram ram;
 	struct pv_spare_bell *bells; /* from malloc */
 	unsigned bell_count;
 };
@@ -38,15 +40,18 @@ void pv_spare_pool_destroy(struct pv_spare_pool *pool, struct pv_reaper *reaper)
 
 /*
  * Keeps a virtual machine with controllers in the kernel whose vCPUs are out of the guest with
- * nothing half done, and whose pins are low. It is cleaned on a thread of the pool's: memory goes
- * back to the host, doorbells leave the kernel, timers stop. False: there is no room, and the
- * caller keeps it.
+ * nothing half done, and whose pins are low. It is cleaned on a thread of the pool's: private RAM
+ * becomes as its image again, other memory goes back to the host, doorbells leave the kernel,
+ * timers stop. False: there is no room, and the caller keeps it.
  */
 bool pv_spare_give(struct pv_spare_pool *pool, struct pv_spare *spare);
 
-/* Takes one of that size that has been cleaned; its place is mapped without access. False: there is
- * none. */
-bool pv_spare_take(struct pv_spare_pool *pool, unsigned cpus, uint64_t size, struct pv_spare *out);
+/*
+ * Takes one that has been cleaned and has memory of the image's size, best one whose RAM is as that
+ * image; where RAM is not as some image, its place is mapped without access. False: there is none.
+ */
+bool pv_spare_take(
+    struct pv_spare_pool *pool, unsigned cpus, struct pv_ram_image *image, struct pv_spare *out);
 
 /* Waits until nothing is being cleaned, for tests and measurements. Returns how many there are. */
 unsigned pv_spare_pool_settle(struct pv_spare_pool *pool);

@@ -25,6 +25,7 @@
 #include "vmm/gsi.h"
 #include "vmm/machine_private.h"
 #include "vmm/ram.h"
+#include "vmm/ram_image.h"
 #include "vmm/template_private.h"
 
 #define COUNTER 0x9000u
@@ -179,6 +180,136 @@ static void test_nothing_is_left_with_two_vcpus(void **state)
 	check_nothing_is_left(guest);
 }
 
+/* --- memory that stays --- */
+
+#define SCRATCH_PAGES 32
+
+/* Where the guest's payload never looks. */
+static uint64_t scratch(uint32_t page)
+{
+	return 0x100000 + UINT64_C(4096) * page;
+}
+
+/* Lets a machine run, write, and end as a spare. */
+static void use(struct pv_machine *machine)
+{
+	const uint32_t count = peek(machine, COUNTER);
+	for (uint32_t page = 0; page < SCRATCH_PAGES; page++)
+		ok(pv_gmem_write(pv_machine_memory(machine), scratch(page), "used", 4));
+	ok(pv_machine_resume(machine, &err));
+	wait_until_above(machine, count);
+	pv_machine_destroy(machine);
+}
+
+static void assert_unused(struct pv_machine *machine)
+{
+	for (uint32_t page = 0; page < SCRATCH_PAGES; page++)
+		assert_int_equal(peek(machine, scratch(page)), 0);
+}
+
+static void test_memory_stays_mapped_for_the_same_image(void **state)
+{
+	struct guest *guest = *state;
+	struct pv_template *template = run_payload(guest, counter, counter_end);
+	struct pv_machine *machine = restore(guest, template);
+	const uint32_t count = peek(machine, COUNTER);
+	assert_false(machine->ram.restored);
+	for (unsigned i = 0; i < 4; i++) {
+		use(machine);
+		machine = restore_on_spare(guest, template);
+		/* Pages of the last one's are there, and hold what the template holds. */
+		assert_true(machine->ram.restored);
+		assert_unused(machine);
+		assert_int_equal(peek(machine, COUNTER), count);
+		struct pv_template *again = freeze(machine);
+		assert_same(template, again);
+		assert_ptr_equal(again->ram, template->ram);
+		pv_template_unref(again);
+	}
+	pv_machine_destroy(machine);
+	pv_template_unref(template);
+}
+
+static struct pv_template *open_file(const char *path)
+{
+	struct pv_template *template = NULL;
+	ok(pv_template_open(&template, path, false, &err));
+	return template;
+}
+
+/* Makes the content of one file that of another, in place. */
+static void overwrite(const char *path, const char *from)
+{
+	char command[512];
+	snprintf(command, sizeof(command), "cat '%s' >'%s'", from, path);
+	assert_int_equal(system(command), 0);
+}
+
+static void test_a_file_that_is_opened_again_is_the_same_image(void **state)
+{
+	struct guest *guest = *state;
+	char path[] = "/tmp/provium-spare.XXXXXX", other[] = "/tmp/provium-spare.XXXXXX";
+	int fds[] = {mkstemp(path), mkstemp(other)};
+	assert_true(fds[0] >= 0 && fds[1] >= 0);
+	struct pv_template *template = run_payload(guest, counter, counter_end);
+	ok(pv_template_write(template, path, NULL, &err));
+	struct pv_machine *machine = restore(guest, template);
+	ok(pv_gmem_write(pv_machine_memory(machine), scratch(1), "more", 4));
+	struct pv_template *more = freeze(machine);
+	ok(pv_template_write(more, other, NULL, &err));
+	pv_machine_destroy(machine);
+	pv_template_unref(more);
+	pv_template_unref(template);
+
+	struct pv_template *file = open_file(path);
+	use(restore(guest, file));
+	pv_template_unref(file);
+	file = open_file(path);
+	machine = restore_on_spare(guest, file);
+	assert_true(machine->ram.restored);
+	assert_unused(machine);
+	use(machine);
+	pv_template_unref(file);
+	/* Another snapshot in the same file is another image. */
+	pv_spare_pool_settle(guest->kvm.spares);
+	overwrite(path, other);
+	file = open_file(path);
+	machine = restore_on_spare(guest, file);
+	assert_false(machine->ram.restored);
+	assert_int_equal(peek(machine, scratch(1)), 'm' | 'o' << 8 | 'r' << 16 | 'e' << 24);
+	assert_int_equal(peek(machine, scratch(2)), 0);
+	pv_machine_destroy(machine);
+	pv_template_unref(file);
+	unlink(path);
+	unlink(other);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void test_an_image_that_nobody_has_is_let_go(void **state)
+{
+	struct guest *guest = *state;
+	struct pv_spare spare;
+	struct pv_template *first = run_payload(guest, counter, counter_end);
+	pv_machine_destroy(guest->machine);
+	guest->machine = NULL;
+	use(restore_on_spare(guest, first));
+	struct pv_template *second = run_payload(guest, counter, counter_end);
+	assert_int_equal(pv_spare_pool_settle(guest->kvm.spares), 1);
+	pv_template_unref(first);
+	/* The next one that comes shows it. */
+	pv_machine_destroy(guest->machine);
+	guest->machine = NULL;
+	assert_int_equal(pv_spare_pool_settle(guest->kvm.spares), 2);
+	assert_true(pv_spare_take(guest->kvm.spares, 1, second->ram, &spare));
+	assert_ptr_equal(spare.ram.image, second->ram);
+	pv_spare_finish(&spare, NULL);
+	assert_true(pv_spare_take(guest->kvm.spares, 1, second->ram, &spare));
+	assert_null(spare.ram.image);
+	pv_spare_finish(&spare, NULL);
+	pv_template_unref(second);
+}
+
 static void test_a_crashed_machine_is_no_spare(void **state)
 {
 	struct guest *guest = *state;
@@ -198,21 +329,30 @@ static void test_a_crashed_machine_is_no_spare(void **state)
 /* A virtual machine with RAM, as a spare. */
 static struct pv_spare make_spare(struct guest *guest, unsigned cpus, uint64_t size)
 {
-	struct pv_ram ram;
-	struct pv_spare spare = {.size = size};
-	ok(pv_ram_init(&ram, -1, size, &err));
-	ok(pv_kvm_vm_init(&spare.vm, &guest->kvm, &ram, cpus, true, &err));
-	memset(ram.host, 0x5a, 1 << 20);
-	spare.place = ram.host;
-	pv_ram_leave(&ram);
+	struct pv_spare spare = {.bell_count = 0};
+	ok(pv_ram_init(&spare.ram, -1, size, &err));
+	ok(pv_kvm_vm_init(&spare.vm, &guest->kvm, &spare.ram, cpus, true, &err));
+	memset(spare.ram.host, 0x5a, 1 << 20);
+	pv_ram_leave(&spare.ram);
 	return spare;
+}
+
+static bool try_take(struct guest *guest, unsigned cpus, uint64_t size, struct pv_spare *spare)
+{
+	struct pv_ram_image *image;
+	int fd = memfd_create("image", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	ok(pv_ram_image_create(&image, fd, 0, size, &err));
+	bool taken = pv_spare_take(guest->kvm.spares, cpus, image, spare);
+	pv_ram_image_unref(image);
+	return taken;
 }
 
 static struct pv_spare take(struct guest *guest, unsigned cpus, uint64_t size)
 {
 	struct pv_spare spare;
 	pv_spare_pool_settle(guest->kvm.spares);
-	assert_true(pv_spare_take(guest->kvm.spares, cpus, size, &spare));
+	assert_true(try_take(guest, cpus, size, &spare));
 	return spare;
 }
 
@@ -246,11 +386,11 @@ static void test_what_a_guest_left_is_taken_away(void **state)
 	close(fd);
 	/* Its place is kept, with nothing in it. */
 	unsigned char resident[256];
-	assert_int_equal(mincore(spare.place, 1 << 20, resident), 0);
+	assert_int_equal(mincore(spare.ram.host, 1 << 20, resident), 0);
 	for (unsigned i = 0; i < 256; i++)
 		assert_int_equal(resident[i] & 1, 0);
-	assert_int_equal(mprotect(spare.place, 1 << 20, PROT_READ), 0);
-	assert_int_equal(*(const uint8_t *)spare.place, 0);
+	assert_int_equal(mprotect(spare.ram.host, 1 << 20, PROT_READ), 0);
+	assert_int_equal(*(const uint8_t *)spare.ram.host, 0);
 	pv_spare_finish(&spare, NULL);
 }
 
@@ -272,9 +412,9 @@ static void test_few_are_kept(void **state)
 	struct pv_spare other = make_spare(guest, 1, 32 << 20);
 	assert_true(pv_spare_give(guest->kvm.spares, &other));
 	assert_int_equal(pv_spare_pool_settle(guest->kvm.spares), 4);
-	assert_false(pv_spare_take(guest->kvm.spares, 2, 32 << 20, &other));
+	assert_false(try_take(guest, 2, 32 << 20, &other));
 	other = take(guest, 1, 32 << 20);
-	assert_false(pv_spare_take(guest->kvm.spares, 1, 32 << 20, &other));
+	assert_false(try_take(guest, 1, 32 << 20, &other));
 	pv_spare_finish(&other, guest->kvm.reaper);
 	assert_int_equal(pv_spare_pool_settle(guest->kvm.spares), 3);
 }
@@ -286,6 +426,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_nothing_is_left_of_the_old_guest),
 	    TEST(test_nothing_is_left_with_two_vcpus),
+	    TEST(test_memory_stays_mapped_for_the_same_image),
+	    TEST(test_a_file_that_is_opened_again_is_the_same_image),
+	    TEST(test_an_image_that_nobody_has_is_let_go),
 	    TEST(test_a_crashed_machine_is_no_spare),
 	    TEST(test_what_a_guest_left_is_taken_away),
 	    TEST(test_few_are_kept),
