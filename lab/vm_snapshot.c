@@ -138,6 +138,8 @@ static int wait_quiescent(struct pv_vm *vm, struct pv_err *err)
 {
 	if (vm->state != PV_VM_BOOTED && vm->state != PV_VM_PAUSED)
 		return pv_vm_wrong_state(vm, "snapshot", err);
+	if (vm->open_streams)
+		return refuse(vm, err); /* they do not end by waiting */
 	if (vm->state == PV_VM_BOOTED) {
 		/* A guest that reboots on its own is booted all the while. */
 		int status =
@@ -279,6 +281,7 @@ int pv_vm_restore_machine(
 	pv_loop_lock(vm->host->loop);
 	pv_vm_verdict_restart(vm);
 	pv_console_log_mark_boot(&vm->log);
+	pv_machine_announce_late(vm->machine);
 	status = pv_vm_link_listen(vm);
 	pv_loop_unlock(vm->host->loop);
 	return status ? pv_err_system(err, -status, "cannot listen for the agent") : 0;

@@ -24,6 +24,7 @@
 #include "lua/error.h"
 #include "lua/lab.h"
 #include "lua/state.h"
+#include "lua/syscall.h"
 #include "lua/vm.h"
 
 /* Registry: what lua/legacy.lua returned. */
@@ -66,6 +67,13 @@ static int check_text(lua_State *L)
 	return 0;
 }
 
+/* native.check_call(nr, function): lua/syscall.h */
+static int check_call(lua_State *L)
+{
+	pv_lua_syscall_number(L, 1, lua_tostring(L, 2));
+	return 0;
+}
+
 /* native.begin(): this file is of the older kind. */
 static int begin(lua_State *L)
 {
@@ -104,6 +112,7 @@ static const luaL_Reg native[] = {
     {"kind",	     kind	 },
     {"check_name", check_name},
     {"check_text", check_text},
+    {"check_call", check_call},
     {"begin",      begin	   },
     {"scope",      scope	   },
     {"made",	     made	 },

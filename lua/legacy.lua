@@ -4,9 +4,9 @@
 -- `global`. A function that calls `forward` or one of the checks must not do so in a tail call: they raise for the caller of whoever
 -- called them.
 local native = ...
-local error, getmetatable, ipairs, pcall, rawequal, setmetatable, tostring, type =
-    error, getmetatable, ipairs, pcall, rawequal, setmetatable, tostring, type
-local string, table, json, wait_until = string, table, json, wait_until
+local error, getmetatable, ipairs, pairs, pcall, rawequal, setmetatable, tostring, type =
+    error, getmetatable, ipairs, pairs, pcall, rawequal, setmetatable, tostring, type
+local math, string, table, json, wait_until = math, string, table, json, wait_until
 
 local lab, vm, global = {}, {}, {}
 
@@ -128,25 +128,29 @@ end
 
 -- The guest ----------------------------------------------------------------------------------------------------------------------
 
+-- Room for a struct statfs, which begins with the kind of filesystem.
+local STATFS = ("\0"):rep(120)
+
+-- devtmpfs says that it is a tmpfs, which says nothing.
 local filesystems = {
-    {"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"securityfs", "/sys/kernel/security"},
+    {"proc", "/proc", "PROC_SUPER_MAGIC"}, {"sysfs", "/sys", "SYSFS_MAGIC"}, {"devtmpfs", "/dev"},
+    {"securityfs", "/sys/kernel/security", "SECURITYFS_MAGIC"},
 }
 
-local function is_mounted(mounts, kind, path)
-    for where, what in mounts:gmatch("[^ ]+ ([^ ]+) ([^ ]+)[^\n]*\n") do
-        if where == path and what == kind then return true end
-    end
-    return false
-end
-
+-- By system calls, because such a guest need not have a shell. What is mounted there already is EBUSY, but for proc.
 function vm.mount_vfs(self)
     check_self("vm:mount_vfs", self)
-    local mounts = forward(self.run, self, "cat /proc/mounts 2>/dev/null").stdout
+    local sys = native.scope().sys
     for _, each in ipairs(filesystems) do
-        local kind, path = each[1], each[2]
-        if not is_mounted(mounts, kind, path) then
-            local result = forward(self.run, self, "mkdir -p " .. path .. " && mount -t " .. kind .. " " .. kind .. " " .. path)
-            forward(result.assert_ok, result)
+        local kind, path, magic = each[1] .. "\0", each[2] .. "\0", each[3] and sys[each[3]]
+        forward(self.syscall, self, "mkdir", {args = {0, 493}, bufs = {path}, ptrs = {0}})
+        local found = forward(self.syscall, self, "statfs", {args = {0, 0}, bufs = {path, STATFS}, ptrs = {0, 1}})
+        if not magic or found.errno ~= 0 or string.unpack("<i8", found.out_bufs[2]) ~= magic then
+            local result = forward(self.syscall, self, "mount", {args = {0, 0, 0, 0, 0}, bufs = {kind, path, kind}, ptrs = {0, 1, 2}})
+            if result.errno ~= 0 and result.errno ~= sys.EBUSY then
+                refuse(2, "vm:mount_vfs: mount `%s` at `%s`: %s (%s)", each[1], each[2], sys.errno_text(result.errno),
+                    sys.errno_name(result.errno))
+            end
         end
     end
 end
@@ -157,15 +161,22 @@ local function matches(line, pattern)
     return ok and found ~= nil
 end
 
+-- Actions of syslog(2), which have no names in the kernel's headers.
+local READ_ALL, BUFFER_SIZE = 3, 10
+
 function vm.dmesg(self, pattern)
     check_self("vm:dmesg", self)
     if pattern ~= nil then check_name(pattern, "vm:dmesg", "pattern") end
-    local result = forward(self.run, self, "dmesg")
-    forward(result.assert_ok, result)
-    if pattern == nil then return result.stdout end
+    local result = forward(self.syscall, self, "syslog", BUFFER_SIZE, 0, 0)
+    if result.errno == 0 then
+        local room = ("\0"):rep(result.ret)
+        result = forward(self.syscall, self, "syslog", {args = {READ_ALL, 0, #room}, bufs = {room}, ptrs = {1}})
+    end
+    if result.errno ~= 0 then refuse(2, "vm:dmesg: %s", native.scope().sys.errno_text(result.errno)) end
     local lines = {}
-    for line in result.stdout:gmatch("[^\n]+") do
-        if matches(line, pattern) then lines[#lines + 1] = line .. "\n" end
+    for line in result.out_bufs[1]:sub(1, result.ret):gmatch("[^\n]+") do
+        line = line:gsub("^<%d+>", "")
+        if pattern == nil or matches(line, pattern) then lines[#lines + 1] = line .. "\n" end
     end
     return table.concat(lines)
 end
@@ -176,6 +187,87 @@ function vm.wait_until(self, predicate, opts)
     opts = opts or {}
     local value = forward(wait_until, predicate, {timeout = opts.timeout, interval = opts.interval or 0.5, desc = opts.desc})
     return value
+end
+
+-- Raw calls, with places of arguments counted from 0 ------------------------------------------------------------------------------
+
+-- What the kernel returned: the error's number, negative, when there was one.
+local function plain_result(result) return result.errno ~= 0 and -result.errno or result.ret end
+
+local function check_call(nr, name)
+    local ok, reason = pcall(call, native.check_call, nr, name)
+    if not ok then raise(reason, 3) end
+end
+
+-- A buffer is its bytes, or how many zeros.
+local ZEROS_MAX = 64 << 20
+local function buffer_of(value, name, what)
+    if math.type(value) == "integer" and value >= 0 and value <= ZEROS_MAX then return ("\0"):rep(value) end
+    if type(value) ~= "string" then
+        refuse(3, "%s: %s must be a string, or a number of zeros up to %d, got %s", name, what, ZEROS_MAX, native.kind(value))
+    end
+    return value
+end
+
+local function check_integer(value, name, what, least, most)
+    if math.type(value) ~= "integer" then refuse(3, "%s: %s must be an integer, got %s", name, what, native.kind(value)) end
+    if value < least or value > most then refuse(3, "%s: %s must be from %d to %d, got %d", name, what, least, most, value) end
+end
+
+function vm.syscall_buf(self, nr, args, index, data)
+    check_self("vm:syscall_buf", self)
+    check_call(nr, "vm:syscall_buf")
+    check("vm:syscall_buf", "args", args, "table")
+    check_integer(index, "vm:syscall_buf", "index", 0, 5)
+    data = buffer_of(data, "vm:syscall_buf", "data")
+    local result = forward(self.syscall, self, nr, {args = args, bufs = {data}, ptrs = {index}})
+    return plain_result(result), result.out_bufs[1]
+end
+
+-- `bufs` is {[place] = data}.
+function vm.syscall_bufs(self, nr, args, bufs)
+    check_self("vm:syscall_bufs", self)
+    check_call(nr, "vm:syscall_bufs")
+    check("vm:syscall_bufs", "args", args, "table")
+    check("vm:syscall_bufs", "bufs", bufs, "table")
+    local list, places = {}, {}
+    for place, data in pairs(bufs) do
+        list[#list + 1] = buffer_of(data, "vm:syscall_bufs", "bufs[" .. tostring(place) .. "]")
+        places[#places + 1] = place
+    end
+    local result = forward(self.syscall, self, nr, {args = args, bufs = list, ptrs = places})
+    local out = {}
+    for i, place in ipairs(places) do out[place] = result.out_bufs[i] end
+    return plain_result(result), out
+end
+
+-- `data` has pointers in it: `pointers` is {[offset] = data that is pointed to}.
+function vm.syscall_ptr(self, nr, args, index, data, pointers)
+    check_self("vm:syscall_ptr", self)
+    check_call(nr, "vm:syscall_ptr")
+    check("vm:syscall_ptr", "args", args, "table")
+    check_integer(index, "vm:syscall_ptr", "index", 0, 5)
+    local list, nested, offsets = {buffer_of(data, "vm:syscall_ptr", "data")}, {}, {}
+    check("vm:syscall_ptr", "pointers", pointers, "table")
+    for offset, behind in pairs(pointers) do
+        list[#list + 1] = buffer_of(behind, "vm:syscall_ptr", "pointers[" .. tostring(offset) .. "]")
+        nested[#nested + 1] = {parent = 1, child = #list, offset = offset}
+        offsets[#list] = offset
+    end
+    local result = forward(self.syscall, self, nr, {args = args, bufs = list, ptrs = {index}, nested = nested})
+    local out = {}
+    for i, offset in pairs(offsets) do out[offset] = result.out_bufs[i] end
+    return plain_result(result), result.out_bufs[1], out
+end
+
+-- `fd` is one of the kernel's.
+function vm.ioctl_buf(self, fd, request, data)
+    check_self("vm:ioctl_buf", self)
+    check_integer(fd, "vm:ioctl_buf", "fd", math.mininteger, math.maxinteger)
+    check_integer(request, "vm:ioctl_buf", "request", math.mininteger, math.maxinteger)
+    data = buffer_of(data, "vm:ioctl_buf", "data")
+    local result = forward(self.syscall, self, "ioctl", {args = {fd, request, 0}, bufs = {data}, ptrs = {2}})
+    return plain_result(result), result.out_bufs[1]
 end
 
 -- Packing ------------------------------------------------------------------------------------------------------------------------

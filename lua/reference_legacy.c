@@ -46,6 +46,20 @@ static const struct pv_reference_entry entries[] = {
 	"Older spelling of the global `wait_until`; the interval is 0.5 seconds when none is "
 	"given.",
 	"0.1"),
+    ENTRY("VM", "syscall_buf", METHOD, "vm:syscall_buf(nr, args, index, data) -> integer, string",
+	"Older spelling of `vm:syscall` with one buffer, whose address becomes argument `index`, "
+	"counted from 0. Here and below, `data` may be a number of zeros; the results are what the "
+	"kernel returned, a negative error number when it failed, and the buffer afterwards.",
+	"0.1"),
+    ENTRY("VM", "syscall_bufs", METHOD, "vm:syscall_bufs(nr, args, bufs) -> integer, table",
+	"Older spelling: `bufs` is `{[index] = data}`, and so is the second result.", "0.1"),
+    ENTRY("VM", "syscall_ptr", METHOD,
+	"vm:syscall_ptr(nr, args, index, data, pointers) -> integer, string, table",
+	"Older spelling: as `vm:syscall_buf`, and `data` has pointers in it. `pointers` is "
+	"`{[offset] = data}`: what is pointed to from that byte on; so is the third result.",
+	"0.1"),
+    ENTRY("VM", "ioctl_buf", METHOD, "vm:ioctl_buf(fd, request, data) -> integer, string",
+	"Older spelling: ioctl(2) on a descriptor of the agent's, with a buffer.", "0.1"),
     ENTRY("VM", "kill", METHOD, "vm:kill()", "Older spelling of `vm:shutdown`.", "0.1"),
 };
 

@@ -618,6 +618,8 @@ int pv_agent_exec(const struct pv_principal *by, const struct pv_agent_exec *exe
 		pv_bytes_printf(&result->err, "some err");
 		return 0;
 	}
+	if (by->worker != 0)
+		pv_bytes_printf(&result->out, "worker=%llu ", (unsigned long long)by->worker);
 	describe_exec(exec, &result->out);
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "tests/unit/fake_lab.h"
+#include "tests/unit/fake_syscall.h"
 #include "tests/unit/lua_rig.h"
 
 /* A VM `v`, and `answer`, which makes its next commands give that; `asked` has them. */
@@ -85,28 +86,77 @@ static void json_decodes(void **state)
 	    "case.test.lua:6: command failed: status=exited code=2");
 }
 
-static void only_what_is_missing_is_mounted(void **state)
+/* `calls` has the system calls of v as text; `give` makes the next ones end so. */
+#define CALLS                                                                                     \
+	"local v, calls, give = provium:vm('v', 'tiny'):boot(), {}, {ret = 0, errno = 0}\n"       \
+	"debug.getmetatable(v).__index.syscall = function(self, nr, a, ...)\n"                    \
+	" if type(a) == 'table' then calls[#calls + 1] = nr .. ' ' .. table.concat(a.bufs, "      \
+	"'|'):gsub('%z', '0') else calls[#calls + 1] = nr end\n"                                  \
+	" return {ret = give.ret, errno = give.errno, out_bufs = give.out or type(a) == 'table' " \
+	"and a.bufs} end\n"
+
+static void filesystems_are_mounted_by_system_calls(void **state)
 {
-	rig_passes(ANSWERS
-	    "answer('none / rootfs rw 0 0\\nx /proc proc rw 0 0\\nx /dev tmpfs rw 0 0\\n')\n"
-	    "v:mount_vfs() t:assert_eq(table.concat(asked, '; '), 'cat /proc/mounts "
-	    "2>/dev/null; "
-	    "mkdir -p /sys && mount -t sysfs sysfs /sys; "
-	    "mkdir -p /dev && mount -t devtmpfs devtmpfs /dev; "
-	    "mkdir -p /sys/kernel/security && mount -t securityfs securityfs "
-	    "/sys/kernel/security')");
-	rig_fails(ANSWERS "answer('', 1) v:mount_vfs()", "case.test.lua:6: command failed");
+	rig_passes(CALLS
+	    "v:mount_vfs() give.errno = provium.sys.EBUSY v:mount_vfs()\n"
+	    "local all = table.concat(calls, '; '):gsub('00+', '')\n"
+	    "t:assert_contains(all, 'mkdir /proc0; statfs /proc0|; mount proc0|/proc0|proc0; '\n"
+	    " .. 'mkdir /sys0; statfs /sys0|; mount sysfs0|/sys0|sysfs0; ') t:assert_eq(#calls, "
+	    "24)");
+	/* Where statfs finds it already, nothing is mounted. */
+	rig_passes(CALLS "give.out = {'', string.pack('<i8', provium.sys.PROC_SUPER_MAGIC)}\n"
+			 "v:mount_vfs() t:assert_eq(#calls, 11)");
+	rig_fails(CALLS "give.errno = 1 v:mount_vfs()",
+	    "case.test.lua:5: vm:mount_vfs: mount `proc` at `/proc`: Operation not permitted "
+	    "(EPERM)");
+	rig_fails("provium:vm('v', 'tiny'):mount_vfs()", "case.test.lua:1: vm `v`: ");
 }
 
 static void the_log_is_filtered(void **state)
 {
-	rig_passes(ANSWERS "answer('a 1\\nb [x] 2\\nb 33\\n')\n"
-			   "t:assert_eq(v:dmesg(), 'a 1\\nb [x] 2\\nb 33\\n')\n"
-			   "t:assert_eq(v:dmesg('b'), 'b [x] 2\\nb 33\\n')\n"
-			   "t:assert_eq(v:dmesg('[x]'), 'b [x] 2\\n')\n"
-			   "t:assert_eq(v:dmesg('%d%d'), 'b 33\\n')\n"
-			   "t:assert_eq(v:dmesg('[x'), 'b [x] 2\\n')\n"
-			   "t:assert_eq(v:dmesg('[['), '')\n");
+	rig_passes(
+	    CALLS "give.out = {'<6>a 1\\n<14>b [x] 2\\n<6>b 33\\n<6>cut'} give.ret = 27\n"
+		  "t:assert_eq(v:dmesg(), 'a 1\\nb [x] 2\\nb 33\\n')\n"
+		  "t:assert_eq(table.concat(calls, '; '), 'syslog; syslog ' .. ('0'):rep(27))\n"
+		  "t:assert_eq(v:dmesg('b'), 'b [x] 2\\nb 33\\n')\n"
+		  "t:assert_eq(v:dmesg('[x]'), 'b [x] 2\\n')\n"
+		  "t:assert_eq(v:dmesg('%d%d'), 'b 33\\n')\n"
+		  "t:assert_eq(v:dmesg('[x'), 'b [x] 2\\n')\n"
+		  "t:assert_eq(v:dmesg('[['), '')\n");
+	rig_fails(
+	    CALLS "give.errno = 1 v:dmesg()", "case.test.lua:5: vm:dmesg: Operation not permitted");
+}
+
+/* The fake agent makes letters of call 1001 capitals, and call 1000 fails with its first argument.
+ */
+static void buffers_by_places_of_arguments(void **state)
+{
+	rig_passes(
+	    "local v = provium:vm('v', 'tiny'):boot()\n"
+	    "local ret, out = v:syscall_buf(1001, {5, 0}, 1, 'abc')\n"
+	    "t:assert_eq(ret, 1001) t:assert_eq(out, 'ABC')\n"
+	    "t:assert_eq(select(2, v:syscall_buf('read', {0, 0, 3}, 1, 3)), '\\0\\0\\0')\n"
+	    "t:assert_eq(v:syscall_buf(1000, {provium.sys.EPERM}, 1, ''), -1)\n"
+	    "t:assert_eq(v:syscall_buf(1000, {provium.sys.ENOENT}, 1, ''), -2)\n"
+	    "ret, out = v:syscall_bufs(1001, {}, {[0] = 'a', [2] = 'c', [5] = 'f'})\n"
+	    "t:assert_eq(ret, 1001) t:assert_eq(out[0] .. out[2] .. out[5], 'ACF')\n"
+	    "local data, behind ret, data, behind = v:syscall_ptr(1001, {0}, 0, ('x'):rep(24), "
+	    "{[0] = 'abc', [16] = 'de'})\n"
+	    "t:assert_eq(ret, 1001) t:assert_eq(#data, 24)\n"
+	    "t:assert_eq(behind[0], 'ABC') t:assert_eq(behind[16], 'DE')\n");
+	rig_passes("local v = provium:vm('v', 'tiny'):boot()\n"
+		   "local ret, out = v:ioctl_buf(3, 0x5413, 8)\n"
+		   "t:assert_eq(ret, 16) t:assert_eq(out, ('\\0'):rep(8))");
+	assert_string_equal(fake_syscall_last, "16 args=[3,21523,0] lens=[8] ptrs=[2] data=");
+	rig_fails("provium:vm('v', 'tiny'):boot():syscall_buf('opneat', {}, 0, '')",
+	    "case.test.lua:1: vm:syscall_buf: nr: unknown system call `opneat`; did you mean "
+	    "`openat`");
+	rig_fails("provium:vm('v', 'tiny'):boot():syscall_ptr(1, {}, 0, '', {[0] = 'x'})",
+	    "case.test.lua:1: vm:syscall: nested[1]: offset 0");
+	rig_fails("provium:vm('v', 'tiny'):boot():syscall_buf(1, {}, 6, '')",
+	    "case.test.lua:1: vm:syscall_buf: index must be from 0 to 5, got 6");
+	rig_fails("provium:vm('v', 'tiny'):boot():syscall_buf(1, {}, 0, -1)",
+	    "vm:syscall_buf: data must be a string, or a number of zeros up to 67108864");
 }
 
 static void waiting(void **state)
@@ -219,8 +269,9 @@ int main(void)
 	    cmocka_unit_test(exec_has_ok_as_a_field),
 	    cmocka_unit_test(outputs_are_strings_with_methods),
 	    cmocka_unit_test(json_decodes),
-	    cmocka_unit_test(only_what_is_missing_is_mounted),
+	    cmocka_unit_test(filesystems_are_mounted_by_system_calls),
 	    cmocka_unit_test(the_log_is_filtered),
+	    cmocka_unit_test(buffers_by_places_of_arguments),
 	    cmocka_unit_test(waiting),
 	    cmocka_unit_test(formats_of_the_older_kind),
 	    cmocka_unit_test(bare_assertions),
