@@ -18,8 +18,7 @@ struct pv_console_log {
 	uint64_t
 	    dropped; /* bytes no longer in `text`; offsets below count from the first byte ever */
 	uint64_t boot_start; /* offset at which the latest boot began */
-	uint64_t scanned;    /* up to here panics were looked for */
-	bool panicked;	     /* since boot_start */
+	unsigned boots;	     /* how many began */
 };
 
 /* Adds what the guest printed. Out of memory drops the new bytes. */
@@ -35,10 +34,6 @@ void pv_console_log_mark_boot(struct pv_console_log *log);
  */
 bool pv_console_log_find(
     const struct pv_console_log *log, const void *pattern, size_t len, uint64_t *from);
-
-/* The line that begins the kernel's panic report of the latest boot ("Kernel panic - not syncing:
- * ..."), copied into `out`; false when there is none. */
-bool pv_console_log_panic(const struct pv_console_log *log, char *out, size_t size);
 
 void pv_console_log_finish(struct pv_console_log *log);
 

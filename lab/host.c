@@ -69,6 +69,7 @@ void pv_host_finish(struct pv_host *host)
 		pv_kvm_close(&host->kvm);
 	free(host->kernel_cache);
 	free(host->interrupt);
+	pv_verdicts_finish(&host->verdicts);
 	*host = (struct pv_host){0};
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "lab/config.h"
+#include "lab/verdict.h"
 #include "vmm/kvm.h"
 
 struct pv_err;
@@ -52,6 +53,10 @@ struct pv_host {
 	/* [loop lock] Why all waiting must end, or NULL; constant until cleared. */
 	char *interrupt;
 	atomic_bool interrupted; /* the same for readers without the lock */
+	/* [loop lock] What kernels of guests have reported, by lab/verdict.h. */
+	struct pv_verdicts verdicts;
+	bool reports_expected;
+	unsigned unexpected_reports;
 };
 
 /* Prepares; starts the loop thread. `config` is not owned. Returns 0 or -errno. */

@@ -33,6 +33,7 @@ int pv_vm_create(struct pv_vm **out, struct pv_host *host, const char *name,
 	    .profile = profile,
 	    .name = strdup(name),
 	    .state = PV_VM_CREATED};
+	pv_vm_verdict_init(vm);
 	int status = vm->name ? pv_options_merge(&vm->created_with, options, err)
 			      : pv_err_nomem(err, "vm name");
 	if (!status)
@@ -74,6 +75,7 @@ void pv_vm_unref(struct pv_vm *vm)
 		return;
 	pv_vm_shutdown(vm);
 	forget(vm->host, vm);
+	pv_vm_verdict_finish(vm);
 	pv_agent_destroy(vm->agent);
 	pv_options_finish(&vm->created_with);
 	pv_console_log_finish(&vm->log);
@@ -86,6 +88,7 @@ void pv_vm_stop_machine(struct pv_vm *vm, enum pv_vm_state state)
 	struct pv_host *host = vm->host;
 	pv_loop_lock(host->loop);
 	vm->state = state;
+	pv_vm_verdict_gone(vm);
 	/* Before the machine goes, so that calls in flight end with a reason of ours and nothing is
 	 * sent into a dying device. */
 	pv_agent_drop(vm->agent,
@@ -190,12 +193,15 @@ int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err)
 		return status;
 	status = pv_machine_power_button(vm->machine);
 	int64_t deadline = pv_clock_deadline(vm->agent_wait_ns);
+	const unsigned endings = vm->reports.endings;
 	/* The agent ends before the machine does, so its loss is no verdict here. */
-	while (!status && !vm->stopped && !vm->host->interrupt)
+	while (!status && !vm->stopped && !vm->host->interrupt && vm->reports.endings == endings)
 		status = pv_loop_wait(vm->host->loop, deadline);
 	if (vm->host->interrupt)
 		status = pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: power_button: %s",
 		    vm->name, vm->host->interrupt);
+	else if (pv_vm_verdict_since(vm, endings, "power_button", err))
+		status = -EFAULT;
 	else if (vm->powered_off)
 		status = 0;
 	else if (vm->stopped)
@@ -282,8 +288,7 @@ int pv_vm_agent(struct pv_vm *vm, const char *action, struct pv_agent **out, str
 		return status;
 	/* A guest that reboots on its own is booted all the while; its agent comes back. */
 	if (!pv_agent_is_ready(vm->agent) || vm->host->interrupt)
-		status =
-		    pv_vm_wait_agent(vm, action, pv_clock_deadline(vm->agent_wait_ns), err);
+		status = pv_vm_wait_agent(vm, action, pv_clock_deadline(vm->agent_wait_ns), err);
 	pv_loop_unlock(vm->host->loop);
 	*out = vm->agent;
 	return status;

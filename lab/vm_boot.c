@@ -1,9 +1,9 @@
 /*
  * From created to booted. Theory: `begin` puts kernel, command line and initramfs together and
  * starts the machine; `wait` sleeps until the agent has shaken hands, or until it is certain that
- * it never will: the guest powered off, crashed, panicked (read from its console), its agent speaks
- * another protocol, the deadline passed, or the test ran out of time. Every one of these is a
- * sentence of its own, and the console log stays readable behind it.
+ * it never will: the guest powered off, crashed, its kernel reported trouble (read from its
+ * console), its agent speaks another protocol, the deadline passed, or the test ran out of time.
+ * Every one of these is a sentence of its own, and the console log stays readable behind it.
  */
 #include <errno.h>
 #include <glob.h>
@@ -25,16 +25,19 @@
 
 /* --- what the machine reports, under the loop lock --- */
 
-static void on_console(void *ctx, const void *data, size_t len)
+static void on_console(void *ctx, enum pv_machine_console console, const void *data, size_t len)
 {
 	struct pv_vm *vm = ctx;
 	pv_console_log_append(&vm->log, data, len);
+	pv_vm_verdict_hear(vm, console, data, len);
 	pv_loop_wake(vm->host->loop);
 }
 
 static void on_rebooted(void *ctx)
 {
 	struct pv_vm *vm = ctx;
+	/* Before the connection goes: a panic says more than the reboot that followed it. */
+	pv_vm_verdict_restart(vm);
 	pv_console_log_mark_boot(&vm->log);
 	pv_agent_drop(vm->agent, "the guest rebooted", true);
 	if (vm->state == PV_VM_DEAD) {
@@ -47,10 +50,12 @@ static void on_rebooted(void *ctx)
 static void on_stopped(void *ctx, const struct pv_machine_stop *stop)
 {
 	struct pv_vm *vm = ctx;
+	pv_vm_verdict_gone(vm);
+	const char *report = vm->reports.stands ? vm->reports.text : "";
 	vm->stopped = true;
 	vm->powered_off = stop->kind == PV_MACHINE_STOP_POWER_OFF;
-	snprintf(vm->death, sizeof(vm->death), "%.1000s",
-	    vm->powered_off ? "the guest powered off" : stop->text);
+	snprintf(vm->death, sizeof(vm->death), "%.*s%s%.600s", (int)strcspn(report, "\n"), report,
+	    *report ? "; then " : "", vm->powered_off ? "the guest powered off" : stop->text);
 	vm->state = PV_VM_DEAD;
 	pv_agent_drop(vm->agent, vm->death, true);
 	pv_loop_wake(vm->host->loop);
@@ -168,6 +173,8 @@ static int build_machine(struct pv_vm *vm, struct pv_err *err)
 static int start_machine(struct pv_vm *vm, struct pv_err *err)
 {
 	pv_loop_lock(vm->host->loop);
+	pv_vm_verdict_restart(vm);
+	vm->reports.endings_before = vm->reports.endings;
 	pv_console_log_mark_boot(&vm->log);
 	int status = pv_vm_link_listen(vm);
 	pv_loop_unlock(vm->host->loop);
@@ -211,13 +218,18 @@ int pv_vm_boot_begin(struct pv_vm *vm, const struct pv_options *options, struct 
 
 /* --- wait --- */
 
-/* Why the agent will not come, if that is certain already. Returns 0 when it still may. */
-static int find_verdict(struct pv_vm *vm, const char *what, struct pv_err *err)
+/* Why the agent will not come, if that is certain already, or need not be waited for. `endings`:
+ * reports before the wait. Returns 0 when it still may. */
+static int find_verdict(struct pv_vm *vm, const char *what, unsigned endings, struct pv_err *err)
 {
-	char line[256];
 	if (vm->host->interrupt)
 		return pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: %s: %s", vm->name, what,
 		    vm->host->interrupt);
+	/* Before what became of the guest then. */
+	if (vm->reports.stands)
+		endings = vm->reports.endings - 1;
+	if (pv_vm_verdict_since(vm, endings, what, err))
+		return -EFAULT;
 	if (vm->powered_off)
 		return pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN,
 		    "vm `%s`: %s: the guest powered off before its agent answered", vm->name, what);
@@ -225,9 +237,6 @@ static int find_verdict(struct pv_vm *vm, const char *what, struct pv_err *err)
 		return pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN,
 		    "vm `%s`: %s: the guest died before its agent answered: %s", vm->name, what,
 		    vm->death[0] ? vm->death : "it was shut down");
-	if (pv_console_log_panic(&vm->log, line, sizeof(line)))
-		return pv_err_set(err, PV_ERR_GUEST, EFAULT,
-		    "vm `%s`: %s: the guest's kernel panicked: %s", vm->name, what, line);
 	if (pv_agent_refusal(vm->agent))
 		return pv_err_set(err, PV_ERR_GUEST, EPROTO, "vm `%s`: %s: %s", vm->name, what,
 		    pv_agent_refusal(vm->agent));
@@ -248,12 +257,13 @@ static void tell_waiting(struct pv_vm *vm, const char *what, int64_t since_ns)
 	pv_loop_lock(host->loop);
 }
 
-int pv_vm_wait_agent(struct pv_vm *vm, const char *what, int64_t deadline_ns, struct pv_err *err)
+static int wait_agent(
+    struct pv_vm *vm, const char *what, unsigned endings, int64_t deadline_ns, struct pv_err *err)
 {
 	int64_t since = pv_clock_now();
 	int64_t next_note = since + NOTE_EVERY;
 	for (;;) {
-		int status = find_verdict(vm, what, err);
+		int status = find_verdict(vm, what, endings, err);
 		if (status || pv_agent_is_ready(vm->agent))
 			return status;
 		int64_t now = pv_clock_now();
@@ -272,6 +282,11 @@ int pv_vm_wait_agent(struct pv_vm *vm, const char *what, int64_t deadline_ns, st
 	}
 }
 
+int pv_vm_wait_agent(struct pv_vm *vm, const char *what, int64_t deadline_ns, struct pv_err *err)
+{
+	return wait_agent(vm, what, vm->reports.endings, deadline_ns, err);
+}
+
 void pv_vm_tell_spawned(struct pv_vm *vm)
 {
 	const struct pv_host *host = vm->host;
@@ -284,7 +299,9 @@ int pv_vm_boot_wait(struct pv_vm *vm, struct pv_err *err)
 {
 	const struct pv_host *host = vm->host;
 	pv_loop_lock(host->loop);
-	int status = pv_vm_wait_agent(vm, "boot", vm->started_ns + vm->agent_wait_ns, err);
+	/* Since its start: others may have been waited for first. */
+	int status = wait_agent(
+	    vm, "boot", vm->reports.endings_before, vm->started_ns + vm->agent_wait_ns, err);
 	if (!status)
 		vm->state = PV_VM_BOOTED;
 	pv_loop_unlock(host->loop);

@@ -36,10 +36,13 @@ int pv_vm_console_expect(
 	uint64_t from = 0;
 	int status = 0;
 	pv_loop_lock(vm->host->loop);
+	const unsigned endings = vm->reports.endings;
 	while (!status && !pv_console_log_find(&vm->log, pattern, len, &from)) {
 		if (vm->host->interrupt)
 			status = pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED,
 			    "vm `%s`: console:expect: %s", vm->name, vm->host->interrupt);
+		else if (vm->reports.endings != endings)
+			status = pv_vm_verdict_since(vm, endings, "console:expect", err);
 		else if (vm->state != PV_VM_BOOTED && vm->state != PV_VM_PAUSED)
 			/* Nothing more will be printed: say so now rather than at the deadline. */
 			status = pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN,
@@ -66,10 +69,13 @@ int pv_vm_console_write(
 	const char *rest = data;
 	int status = 0;
 	pv_loop_lock(vm->host->loop);
+	const unsigned endings = vm->reports.endings;
 	while (len && !status) {
 		if (vm->host->interrupt) {
 			status = pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED,
 			    "vm `%s`: console:write: %s", vm->name, vm->host->interrupt);
+		} else if (vm->reports.endings != endings) {
+			status = pv_vm_verdict_since(vm, endings, "console:write", err);
 		} else if (vm->state != PV_VM_BOOTED || !vm->machine) {
 			status = pv_vm_wrong_state(vm, "console:write", err);
 		} else {

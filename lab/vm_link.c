@@ -66,8 +66,10 @@ static void port_receive(void *ctx, const void *data, size_t len)
 	struct pv_vm *vm = ctx;
 	bool was_ready = pv_agent_is_ready(vm->agent);
 	pv_agent_receive(vm->agent, data, len);
-	if (!was_ready && pv_agent_is_ready(vm->agent))
+	if (!was_ready && pv_agent_is_ready(vm->agent)) {
+		vm->reports.stands = false;
 		send_entropy(vm);
+	}
 	/* An agent that was lost (killed, restarted) and is back makes the guest usable again. */
 	if (!was_ready && pv_agent_is_ready(vm->agent) && vm->state == PV_VM_DEAD &&
 	    !vm->powered_off) {
@@ -87,6 +89,8 @@ static void port_closed(void *ctx)
 	struct pv_vm *vm = ctx;
 	bool was_ready = pv_agent_is_ready(vm->agent);
 	vm->conn = NULL;
+	/* A guest that panics and reboots loses the connection first of all. */
+	pv_vm_verdict_hurry(vm);
 	pv_agent_closed(vm->agent);
 	if (was_ready && (vm->state == PV_VM_BOOTED || vm->state == PV_VM_PAUSED)) {
 		vm->state = PV_VM_DEAD;

@@ -7,17 +7,34 @@
 #include <stdatomic.h>
 
 #include "base/err.h"
+#include "base/loop.h"
 
 #include "lab/console_log.h"
 #include "lab/initramfs.h"
 #include "lab/options.h"
+#include "lab/report_scan.h"
 #include "lab/vm.h"
 #include "vmm/machine.h"
+
+/* Leaves room in an error for the VM and the operation. */
+#define PV_VM_REPORT_TEXT_MAX (PV_ERR_TEXT_MAX - 160)
 
 struct pv_kernel;
 struct pv_stream_port_ops;
 struct pv_template;
 struct pv_vsock_conn;
+
+/* What the guest's kernel said against itself; lab/vm_verdict.c. [loop lock] */
+struct pv_vm_reports {
+	struct pv_report_scan scan;
+	struct pv_loop_timer timer;	  /* armed while a report is being printed */
+	int64_t begun_ns;		  /* its first line came */
+	int64_t heard_ns;		  /* its last byte so far */
+	unsigned endings;		  /* reports that ended what waited, so far */
+	unsigned endings_before;	  /* when the machine was started */
+	bool stands;			  /* the last of them holds for what comes now as well */
+	char text[PV_VM_REPORT_TEXT_MAX]; /* of the last of them, as an error says it */
+};
 
 struct pv_vm {
 	unsigned references; /* script thread */
@@ -47,6 +64,7 @@ struct pv_vm {
 	bool wall_due;	  /* its clock is to be the host's when it goes on */
 	unsigned open_streams; /* held by scripts; a guest with some is not saved */
 	struct pv_console_log log;
+	struct pv_vm_reports reports;
 	char death[PV_ERR_TEXT_MAX]; /* why the guest died, or empty */
 	bool stopped;		     /* the machine of this boot runs no more */
 	bool powered_off;	     /* because the guest switched itself off */
@@ -54,6 +72,24 @@ struct pv_vm {
 
 /* [loop lock] Fails what is in flight with `reason`; the guest goes on. */
 void pv_vm_cancel(struct pv_vm *vm, const char *reason);
+
+/* --- lab/vm_verdict.c, [loop lock] but for init and finish --- */
+
+void pv_vm_verdict_init(struct pv_vm *vm);
+void pv_vm_verdict_finish(struct pv_vm *vm);
+/* The guest printed something. */
+void pv_vm_verdict_hear(
+    struct pv_vm *vm, enum pv_machine_console console, const void *data, size_t len);
+/* What is being reported is told as it is: somebody will be told otherwise. */
+void pv_vm_verdict_hurry(struct pv_vm *vm);
+/* Nothing more comes from this guest: what it began to report is told as it is. */
+void pv_vm_verdict_gone(struct pv_vm *vm);
+/* The same, and another boot or another state of the guest begins, to which no report applies. */
+void pv_vm_verdict_restart(struct pv_vm *vm);
+/* Sets the error of `what` when reports have ended waits since there were `endings` of them (a copy
+ * of reports.endings). Returns 0 or -EFAULT. */
+int pv_vm_verdict_since(
+    const struct pv_vm *vm, unsigned endings, const char *what, struct pv_err *err);
 
 /* Joins a VM's vsock to its agent client: from now on a connecting agent is served. [loop lock] */
 int pv_vm_link_listen(struct pv_vm *vm);

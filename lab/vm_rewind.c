@@ -206,6 +206,7 @@ static int rewind_in_place(struct pv_vm_baseline *baseline, bool clock_now, stru
 	struct pv_vm *vm = baseline->vm;
 	pv_loop_lock(vm->host->loop);
 	pv_agent_drop(vm->agent, GIVEN_UP, true);
+	pv_vm_verdict_restart(vm);
 	pv_console_log_mark_boot(&vm->log);
 	/* A machine that was booted, or is new, has not been told yet. */
 	pv_machine_set_adopt(vm->machine, pv_vm_link_adopt, vm);

@@ -138,6 +138,8 @@ static int wait_quiescent(struct pv_vm *vm, struct pv_err *err)
 {
 	if (vm->state != PV_VM_BOOTED && vm->state != PV_VM_PAUSED)
 		return pv_vm_wrong_state(vm, "snapshot", err);
+	if (vm->open_streams)
+		return refuse(vm, err); /* they do not end by waiting */
 	if (vm->state == PV_VM_BOOTED) {
 		/* A guest that reboots on its own is booted all the while. */
 		int status =
@@ -146,14 +148,17 @@ static int wait_quiescent(struct pv_vm *vm, struct pv_err *err)
 			return status;
 	}
 	int64_t deadline = pv_clock_deadline(QUIESCENCE_TIMEOUT);
+	const unsigned endings = vm->reports.endings;
 	while (vm->state == PV_VM_BOOTED && !vm->host->interrupt &&
-	       !pv_agent_is_quiescent(vm->agent)) {
+	       vm->reports.endings == endings && !pv_agent_is_quiescent(vm->agent)) {
 		if (pv_loop_wait(vm->host->loop, deadline))
 			break;
 	}
 	if (vm->host->interrupt)
 		return pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: snapshot: %s", vm->name,
 		    vm->host->interrupt);
+	if (pv_vm_verdict_since(vm, endings, "snapshot", err))
+		return -EFAULT;
 	return pv_agent_is_quiescent(vm->agent) && !vm->open_streams ? 0 : refuse(vm, err);
 }
 
@@ -274,6 +279,7 @@ int pv_vm_restore_machine(
 	if (status)
 		return status;
 	pv_loop_lock(vm->host->loop);
+	pv_vm_verdict_restart(vm);
 	pv_console_log_mark_boot(&vm->log);
 	status = pv_vm_link_listen(vm);
 	pv_loop_unlock(vm->host->loop);

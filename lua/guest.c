@@ -19,6 +19,7 @@
 #include "lua/error.h"
 #include "lua/file.h"
 #include "lua/principal.h"
+#include "lua/tail.h"
 
 /* A host file that push_file reads into memory. */
 #define PUSH_MAX (UINT64_C(2) << 30)
@@ -104,6 +105,23 @@ static int vm_push_file(lua_State *L)
 	return sent < 0 ? pv_lua_principal_raise(L, &self, &err) : 0;
 }
 
+void pv_lua_guest_push_stat(lua_State *L, const struct pv_agent_stat *info)
+{
+	lua_createtable(L, 0, 5);
+	lua_pushinteger(L, (lua_Integer)info->size);
+	lua_setfield(L, -2, "size");
+	/* In two parts: nanoseconds since 1970 do not fit a double. */
+	lua_pushnumber(L, (lua_Number)(info->mtime_ns / NS_PER_SECOND) +
+			      (lua_Number)(info->mtime_ns % NS_PER_SECOND) / 1e9);
+	lua_setfield(L, -2, "mtime");
+	lua_pushinteger(L, info->mtime_ns);
+	lua_setfield(L, -2, "mtime_ns");
+	lua_pushinteger(L, info->perm);
+	lua_setfield(L, -2, "perm");
+	lua_pushstring(L, pv_agent_entry_name(info->type));
+	lua_setfield(L, -2, "entry_type");
+}
+
 /* vm:stat(path) */
 static int vm_stat(lua_State *L)
 {
@@ -115,20 +133,24 @@ static int vm_stat(lua_State *L)
 	struct pv_err err = PV_ERR_INIT;
 	if (pv_agent_stat(&self.by, path, true, &stat_result, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
-	lua_createtable(L, 0, 5);
-	lua_pushinteger(L, (lua_Integer)stat_result.size);
-	lua_setfield(L, -2, "size");
-	/* In two parts: nanoseconds since 1970 do not fit a double. */
-	lua_pushnumber(L, (lua_Number)(stat_result.mtime_ns / NS_PER_SECOND) +
-			      (lua_Number)(stat_result.mtime_ns % NS_PER_SECOND) / 1e9);
-	lua_setfield(L, -2, "mtime");
-	lua_pushinteger(L, stat_result.mtime_ns);
-	lua_setfield(L, -2, "mtime_ns");
-	lua_pushinteger(L, stat_result.perm);
-	lua_setfield(L, -2, "perm");
-	lua_pushstring(L, pv_agent_entry_name(stat_result.type));
-	lua_setfield(L, -2, "entry_type");
+	pv_lua_guest_push_stat(L, &stat_result);
 	return 1;
+}
+
+void pv_lua_guest_push_list(lua_State *L, const struct pv_bytes *list)
+{
+	const char *name;
+	enum pv_agent_entry_type type;
+	lua_newtable(L);
+	lua_Integer index = 0;
+	for (size_t at = 0; pv_agent_list_next(list, &at, &name, &type);) {
+		lua_createtable(L, 0, 2);
+		lua_pushstring(L, name);
+		lua_setfield(L, -2, "name");
+		lua_pushstring(L, pv_agent_entry_name(type));
+		lua_setfield(L, -2, "entry_type");
+		lua_rawseti(L, -2, ++index);
+	}
 }
 
 /* vm:listdir(path) */
@@ -142,18 +164,7 @@ static int vm_listdir(lua_State *L)
 	struct pv_err err = PV_ERR_INIT;
 	if (pv_agent_list(&self.by, path, list, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
-	const char *name;
-	enum pv_agent_entry_type type;
-	lua_newtable(L);
-	lua_Integer index = 0;
-	for (size_t at = 0; pv_agent_list_next(list, &at, &name, &type);) {
-		lua_createtable(L, 0, 2);
-		lua_pushstring(L, name);
-		lua_setfield(L, -2, "name");
-		lua_pushstring(L, pv_agent_entry_name(type));
-		lua_setfield(L, -2, "entry_type");
-		lua_rawseti(L, -2, ++index);
-	}
+	pv_lua_guest_push_list(L, list);
 	pv_bytes_finish(list);
 	return 1;
 }
@@ -214,6 +225,8 @@ const luaL_Reg pv_lua_guest_methods[] = {
     {"mkdir",      vm_mkdir	      },
     {"unlink",     vm_unlink		},
     {"open_file",  pv_lua_file_open_file},
+    {"tail_file",  pv_lua_tail_file	  },
+    {"fd_stream",  pv_lua_tail_fd_stream},
     {"rename",     vm_rename		},
     {NULL,	   NULL		 },
 };

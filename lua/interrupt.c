@@ -77,11 +77,12 @@ void pv_lua_interrupt_hurry(struct pv_lua *lua)
 		lua_sethook(lua->L, hook, LUA_MASKCOUNT, 1);
 }
 
-void pv_lua_interrupt_sleep(lua_State *L, int64_t deadline_ns)
+void pv_lua_interrupt_sleep(lua_State *L, int64_t deadline_ns, unsigned reports)
 {
 	struct pv_host *host = pv_lua_state_of(L)->host;
 	pv_loop_lock(host->loop);
-	while (host->interrupt == NULL && pv_clock_now() < deadline_ns)
+	while (host->interrupt == NULL && host->unexpected_reports == reports &&
+	       pv_clock_now() < deadline_ns)
 		pv_loop_wait(host->loop, deadline_ns);
 	pv_loop_unlock(host->loop);
 	pv_lua_interrupt_check(L);

@@ -25,8 +25,9 @@ void pv_lua_interrupt_hurry(struct pv_lua *lua);
  * is not. */
 void pv_lua_interrupt_reason(struct pv_lua *lua, char *out, size_t size);
 
-/* Sleeps until the deadline (pv_clock_now's scale); raises when the host is interrupted before or
- * meanwhile. */
-void pv_lua_interrupt_sleep(lua_State *L, int64_t deadline_ns);
+/* Sleeps until the deadline (pv_clock_now's scale), or until there were other reports of guests'
+ * kernels than `reports` (pv_verdict_count of lab/verdict.h); raises when the host is interrupted
+ * before or meanwhile. */
+void pv_lua_interrupt_sleep(lua_State *L, int64_t deadline_ns, unsigned reports);
 
 #endif

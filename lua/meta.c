@@ -165,6 +165,17 @@ static void read_slow(lua_State *L, struct pv_lua_meta *meta)
 	lua_pop(L, 1);
 }
 
+static void read_expect_oops(lua_State *L, struct pv_lua_meta *meta)
+{
+	lua_pushliteral(L, "expect_oops");
+	lua_rawget(L, -2);
+	if (!lua_isnil(L, -1) && !lua_isboolean(L, -1))
+		luaL_error(
+		    L, "test: meta.expect_oops must be a boolean, got %s", luaL_typename(L, -1));
+	meta->expect_oops = lua_toboolean(L, -1);
+	lua_pop(L, 1);
+}
+
 static void read_timeout(lua_State *L, struct pv_lua_meta *meta)
 {
 	lua_pushliteral(L, "timeout");
@@ -182,6 +193,7 @@ void pv_lua_meta_read(lua_State *L, int index, struct pv_lua_meta *meta)
 		lua_pushvalue(L, index);
 		read_skip(L, meta);
 		read_slow(L, meta);
+		read_expect_oops(L, meta);
 		read_timeout(L, meta);
 		pack_value(L, &pack, 0);
 		lua_pop(L, 1);

@@ -17,6 +17,7 @@ struct pv_lua_meta {
 	struct pv_bytes skip;	/* the reason to report; only with has_skip */
 	bool has_skip;
 	bool slow;
+	bool expect_oops;
 	int64_t timeout_ns; /* negative when not given, 0 for no limit */
 };
 

@@ -60,6 +60,13 @@ static const struct pv_reference_entry entries[] = {
     ENTRY("Test", "skip", METHOD, "t:skip(reason)", "Ends the test as skipped.", "0.1"),
     ENTRY("Test", "log", METHOD, "t:log(value)", "Adds a line to the test's log.", "0.1"),
 
+    ENTRY("Meta", "expect_oops", OPTION, "boolean",
+	"A panic, oops, BUG, lockdep, hung-task or stall report on the console of a guest fails "
+	"the "
+	"test that runs and ends the operation that waits for this guest. With true it is a line "
+	"of "
+	"the test's log instead, and only a panic ends what waits for its guest.",
+	"0.1"),
     ENTRY("Meta", "skip", OPTION, "boolean|string",
 	"True or a reason: the test is reported as skipped and does not run.", "0.1"),
     ENTRY("Meta", "slow", OPTION, "boolean", "The test runs with `--include-slow` only.", "0.1"),

@@ -58,6 +58,17 @@ static const struct pv_reference_entry entries[] = {
 	"up in PATH and gets them as they are; with options see RunOptions. A program that cannot "
 	"be started is an error.",
 	"0.1"),
+    ENTRY("VM", "run_async", METHOD, "vm:run_async(command, args_or_opts?) -> Process",
+	"Starts a command as `vm:run` does and returns as soon as it runs; what cannot be started "
+	"is an error. `stdin` is the beginning of its input, which stays open. The time limits of "
+	"RunOptions are refused: they belong to `proc:wait`.",
+	"0.1"),
+    ENTRY("VM", "spawn_worker", METHOD, "vm:spawn_worker(opts?) -> Worker",
+	"A second process of the agent with credentials, descriptors and a thread of its own. It "
+	"has the methods of a VM that act in the guest: `run`, `run_async`, files, and system "
+	"calls, which all run on that thread, so what one changes (user, processor, name space) "
+	"the next ones and new programs have. See WorkerOptions.",
+	"0.1"),
     ENTRY("VM", "read_file", METHOD, "vm:read_file(path) -> string",
 	"The content of a file of the guest, of any size; works for /proc and /sys.", "0.1"),
     ENTRY("VM", "write_file", METHOD, "vm:write_file(path, data)",
@@ -86,6 +97,19 @@ static const struct pv_reference_entry entries[] = {
 	"`append`, and with `create`, `truncate`, `exclusive` and `perm` (of a new file, 0644) as "
 	"needed. The scope closes what a test leaves open.",
 	"0.1"),
+    ENTRY("VM", "tail_file", METHOD, "vm:tail_file(path, opts?) -> Tail",
+	"Follows a file of the guest as it grows. `opts.start` is `\"end\"` (the default: only "
+	"what "
+	"is appended after the call), `\"beginning\"`, or a byte offset; a negative one counts "
+	"from "
+	"the end. When the file is renamed and a new one takes its place (log rotation), the rest "
+	"of the old one is delivered, then the new one from its beginning; `tail:notices()` tells. "
+	"A file that is truncated ends the stream.",
+	"0.1"),
+    ENTRY("VM", "fd_stream", METHOD, "vm:fd_stream(handle) -> Tail",
+	"Follows an open file, a File or its number, from its position on; that position does not "
+	"move.",
+	"0.1"),
     ENTRY("VM", "syscall", METHOD, "vm:syscall(nr, ...) -> SyscallResult",
 	"Issues one system call in the guest, by number or by name (`\"openat\"`): up to six "
 	"integers follow, or one table, see SyscallShape. All calls of a VM are issued by one "
@@ -97,6 +121,12 @@ static const struct pv_reference_entry entries[] = {
     ENTRY("VM", "syscall_async", METHOD, "vm:syscall_async(nr, ...) -> SyscallHandle",
 	"The same, without waiting for the end of the call. Any number of them may be in progress. "
 	"One that nobody has awaited when the test, or the file, ends is interrupted.",
+	"0.1"),
+    ENTRY("VM", "batch", METHOD, "vm:batch(fn) -> {ok=, err=}[]",
+	"Calls `fn(b)`, which notes operations on `b` (see Batch), and then sends them all to the "
+	"guest in one go. The guest does them in order; one that fails does not keep the next from "
+	"being done. The results are in the same order: `ok` is what the VM's method would return, "
+	"`err` the sentence that it would raise.",
 	"0.1"),
     ENTRY("VM", "read_mem", METHOD, "vm:read_mem(addr, len) -> string|nil, integer?",
 	"Memory of the process that issues the VM's system calls; nil and the errno when it cannot "

@@ -13,6 +13,7 @@
 #include "base/utf8.h"
 #include "lab/host.h"
 #include "lua/error.h"
+#include "lua/guest_verdict.h"
 #include "lua/reset.h"
 #include "lua/state.h"
 
@@ -49,12 +50,18 @@ static bool run_chunk(struct pv_lua *lua)
 	int status = lua_pcall(lua->L, 0, 0, 0);
 	lua->suite.is_closed = true;
 	struct pv_err err = PV_ERR_INIT;
-	if (status == LUA_OK && pv_lua_reset_begin(lua, &err) == 0)
-		return true;
-	if (status == LUA_OK)
-		pv_bytes_printf(&text, "%s", err.text);
-	else
+	struct pv_bytes reason = {0};
+	if (status != LUA_OK)
 		pv_lua_error_take(lua->L, &text);
+	bool is_told = pv_lua_guest_verdict_end(lua, NULL, "the file", &text, &reason);
+	if (status == LUA_OK && !is_told && pv_lua_reset_begin(lua, &err) == 0)
+		return true;
+	if (is_told) {
+		pv_bytes_finish(&text);
+		text = reason;
+	} else if (status == LUA_OK) {
+		pv_bytes_printf(&text, "%s", err.text);
+	}
 	report_chunk_error(lua->file, &text);
 	return false;
 }
@@ -92,6 +99,18 @@ static void run_tests(struct pv_lua *lua, struct pv_run_result *result)
 		result->status = PV_RUN_FAILED;
 }
 
+/* What guests reported after the last test has no test to fail. */
+static void end_tests(struct pv_lua *lua, struct pv_run_result *result)
+{
+	struct pv_bytes reason = {0};
+	if (!pv_lua_guest_verdict_end(lua, NULL, "the file", NULL, &reason))
+		return;
+	pv_bytes_printf(&reason, "\n(after the last test)");
+	report_chunk_error(lua->file, &reason);
+	if (result->status != PV_RUN_INTERRUPTED)
+		result->status = PV_RUN_CRASHED;
+}
+
 void pv_run_file(const struct pv_run_file *file, struct pv_run_result *result)
 {
 	struct pv_lua *lua = NULL;
@@ -106,6 +125,7 @@ void pv_run_file(const struct pv_run_file *file, struct pv_run_result *result)
 	}
 	if (run_chunk(lua)) {
 		run_tests(lua, result);
+		end_tests(lua, result);
 	} else {
 		bool interrupted = is_stopped(file);
 		/* Tests of the older kind have run while the chunk did. */

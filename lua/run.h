@@ -47,7 +47,8 @@ struct pv_run_events {
 	void (*test_failed)(void *ctx, const struct pv_run_test *test, int64_t duration_ns,
 	    const char *reason, const char *console);
 	void (*test_skipped)(void *ctx, const struct pv_run_test *test, const char *reason);
-	/* The file's chunk could not be loaded or raised: at most once, and then no test runs. */
+	/* The file's chunk could not be loaded or raised, or a guest's kernel reported trouble
+	 * while no test ran: at most once, and then no further test runs. */
 	void (*chunk_error)(void *ctx, const char *text);
 	/* Something worth a line on stderr: warn() of the script, an error in a finalizer. */
 	void (*note)(void *ctx, const char *text);
@@ -56,7 +57,7 @@ struct pv_run_events {
 enum pv_run_status {
 	PV_RUN_PASSED,	    /* every test passed or was skipped */
 	PV_RUN_FAILED,	    /* a test failed */
-	PV_RUN_CRASHED,	    /* chunk error */
+	PV_RUN_CRASHED,	    /* chunk error, before the tests or behind them */
 	PV_RUN_INTERRUPTED, /* the host was interrupted from outside: the test then running failed,
 			       the rest did not run and is not reported */
 };

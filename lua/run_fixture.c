@@ -18,6 +18,7 @@
 #include "lua/argument.h"
 #include "lua/error.h"
 #include "lua/excerpt.h"
+#include "lua/guest_verdict.h"
 #include "lua/interrupt.h"
 #include "lua/lab_snapshot.h"
 #include "lua/run.h"
@@ -88,15 +89,30 @@ static void add_consoles(struct pv_lua *lua, struct pv_bytes *text)
 	pv_bytes_finish(&excerpt);
 }
 
-static void explain(struct pv_lua *lua, struct pv_run_fixture *result)
+/* Frees the text. */
+static void explain(struct pv_lua *lua, struct pv_run_fixture *result, struct pv_bytes *text)
 {
-	struct pv_bytes text = {0};
-	pv_lua_error_take(lua->L, &text);
-	add_consoles(lua, &text);
-	if (pv_utf8_clean(&result->failure, (const char *)text.data, text.len) < 0 ||
+	add_consoles(lua, text);
+	if (pv_utf8_clean(&result->failure, (const char *)text->data, text->len) < 0 ||
 	    pv_bytes_text(&result->failure) == NULL) {
 		pv_bytes_finish(&result->failure);
 		(void)pv_bytes_printf(&result->failure, "not enough memory");
+	}
+	pv_bytes_finish(text);
+}
+
+/* The chunk's error is on the stack when it failed. A guest whose kernel reported trouble is no
+ * fixture either. */
+static void take_end(struct pv_lua *lua, struct pv_run_fixture *result, bool failed)
+{
+	struct pv_bytes text = {0}, reason = {0};
+	if (failed)
+		pv_lua_error_take(lua->L, &text);
+	if (pv_lua_guest_verdict_end(lua, NULL, "the fixture", &text, &reason)) {
+		pv_run_fixture_finish(result);
+		explain(lua, result, &reason);
+	} else if (failed) {
+		explain(lua, result, &text);
 	}
 	pv_bytes_finish(&text);
 }
@@ -113,8 +129,7 @@ void pv_run_fixture(const struct pv_run_file *file, bool legacy, struct pv_run_f
 	struct call call = {.legacy = legacy, .result = result};
 	lua_pushcfunction(lua->L, load_and_call);
 	lua_pushlightuserdata(lua->L, &call);
-	if (lua_pcall(lua->L, 1, 0, 0) != LUA_OK)
-		explain(lua, result);
+	take_end(lua, result, lua_pcall(lua->L, 1, 0, 0) != LUA_OK);
 	pv_lua_state_destroy(lua);
 }
 

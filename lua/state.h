@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "lab/verdict.h"
 #include "lua/testcase.h"
 
 struct pv_err;
@@ -37,7 +38,10 @@ struct pv_lua {
 	struct pv_lua_suite suite;
 	struct pv_lab_reset *reset; /* what tests begin with; NULL: with what the last one left */
 	bool is_reset_due;	    /* a body has run since */
-	bool is_legacy;		    /* the file asked for a VM in the older spelling */
+	/* Reports of guests' kernels; lua/guest_verdict.c. */
+	struct pv_verdicts early_verdicts; /* came before the running body */
+	bool expects_verdicts;		   /* the running body does */
+	bool is_legacy;			   /* the file asked for a VM in the older spelling */
 	/* A warning is collected here until its last piece came. */
 	struct pv_bytes warning;
 	bool warnings_off;

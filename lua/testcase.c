@@ -28,6 +28,7 @@
 #include "lua/context.h"
 #include "lua/error.h"
 #include "lua/excerpt.h"
+#include "lua/guest_verdict.h"
 #include "lua/interrupt.h"
 #include "lua/legacy.h"
 #include "lua/reset.h"
@@ -388,35 +389,63 @@ static const char *explain_skip(
 	return from != NULL ? from : "skipped";
 }
 
-/* The outcome rules of spec 3.1. Reports, and frees what the ending holds. */
-static enum pv_lua_outcome judge(
+/* The outcome rules of spec 3.1. `text` gets the reason, or stays empty. */
+static enum pv_lua_outcome judge(struct pv_lua *lua, struct ending *ending, struct pv_bytes *text)
+{
+	const struct pv_lua_verdict *verdict = &lua->suite.verdict;
+	struct pv_bytes kept = {0};
+	if (ending->expired || ending->interrupted) {
+		explain_interrupt(lua, ending, text);
+		return ending->interrupted ? PV_LUA_TEST_INTERRUPTED : PV_LUA_TEST_FAILED;
+	}
+	if (verdict->skipped || (ending->raised && has_skip_sentinel(&ending->error))) {
+		(void)pv_bytes_printf(text, "%s", explain_skip(lua, ending, &kept));
+		pv_bytes_finish(&kept);
+		return PV_LUA_TEST_SKIPPED;
+	}
+	if (ending->raised) {
+		*text = ending->error;
+		ending->error = (struct pv_bytes){0};
+		return PV_LUA_TEST_FAILED;
+	}
+	if (!verdict->failed)
+		return PV_LUA_TEST_PASSED;
+	const struct pv_bytes *said = &verdict->failure;
+	if (said->len == 0 || pv_bytes_append(text, said->data, said->len) < 0)
+		pv_bytes_printf(text, "assertion failed but caught by pcall");
+	return PV_LUA_TEST_FAILED;
+}
+
+/* A report of a guest's kernel fails the test whatever the rules say, and is the first reason. */
+static enum pv_lua_outcome judge_guests(struct pv_lua *lua, const struct pv_lua_testcase *testcase,
+    enum pv_lua_outcome outcome, struct pv_bytes *text)
+{
+	const struct pv_run_test test_report = report_of(testcase);
+	struct pv_bytes reason = {0};
+	const char *who = outcome == PV_LUA_TEST_SKIPPED ? "the test was skipped" : "the test";
+	if (!pv_lua_guest_verdict_end(lua, &test_report, who, text, &reason))
+		return outcome;
+	pv_bytes_finish(text);
+	*text = reason;
+	return outcome == PV_LUA_TEST_INTERRUPTED ? outcome : PV_LUA_TEST_FAILED;
+}
+
+/* Frees what the ending holds. */
+static enum pv_lua_outcome judge_and_report(
     struct pv_lua *lua, const struct pv_lua_testcase *testcase, struct ending *ending)
 {
 	const struct pv_run_events *events = lua->file->events;
-	struct pv_run_test test_report = report_of(testcase);
-	const struct pv_lua_verdict *verdict = &lua->suite.verdict;
+	const struct pv_run_test test_report = report_of(testcase);
 	struct pv_bytes text = {0};
-	enum pv_lua_outcome outcome = PV_LUA_TEST_FAILED;
-	if (ending->expired || ending->interrupted) {
-		explain_interrupt(lua, ending, &text);
+	enum pv_lua_outcome outcome = judge(lua, ending, &text);
+	outcome = judge_guests(lua, testcase, outcome, &text);
+	if (outcome == PV_LUA_TEST_SKIPPED) {
+		const char *why = pv_bytes_text(&text);
+		report_skipped(lua, testcase, why != NULL ? why : "skipped");
+	} else if (outcome != PV_LUA_TEST_PASSED) {
 		report_failed(lua, testcase, ending->duration_ns, &text);
-		if (ending->interrupted)
-			outcome = PV_LUA_TEST_INTERRUPTED;
-	} else if (verdict->skipped || (ending->raised && has_skip_sentinel(&ending->error))) {
-		report_skipped(lua, testcase, explain_skip(lua, ending, &text));
-		outcome = PV_LUA_TEST_SKIPPED;
-	} else if (ending->raised) {
-		report_failed(lua, testcase, ending->duration_ns, &ending->error);
-	} else if (verdict->failed) {
-		const struct pv_bytes *said = &verdict->failure;
-		if (said->len == 0 || pv_bytes_append(&text, said->data, said->len) < 0)
-			pv_bytes_printf(&text, "assertion failed but caught by pcall");
-		report_failed(lua, testcase, ending->duration_ns, &text);
-	} else {
-		if (events != NULL && events->test_passed != NULL)
-			events->test_passed(
-			    lua->file->events_ctx, &test_report, ending->duration_ns);
-		outcome = PV_LUA_TEST_PASSED;
+	} else if (events != NULL && events->test_passed != NULL) {
+		events->test_passed(lua->file->events_ctx, &test_report, ending->duration_ns);
 	}
 	pv_bytes_finish(&text);
 	pv_bytes_finish(&ending->error);
@@ -459,9 +488,10 @@ static enum pv_lua_outcome run_in_scope(struct pv_lua *lua, size_t index)
 	lua->scope = (unsigned)index + 1;
 	lua->suite.current = testcase;
 	lua->is_reset_due = true;
+	pv_lua_guest_verdict_begin(lua, testcase->meta.expect_oops);
 	call_body(lua, index, &ending);
 	bool expired = ending.expired;
-	enum pv_lua_outcome outcome = judge(lua, testcase, &ending);
+	enum pv_lua_outcome outcome = judge_and_report(lua, testcase, &ending);
 	verdict_finish(&lua->suite.verdict);
 	lua->suite.current = NULL;
 	close_scope(lua);

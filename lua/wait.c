@@ -1,6 +1,7 @@
 /*
  * wait_until polls a predicate of the test (spec 3.3). It sleeps on the loop's condition, so an
- * interrupt ends it at once, and it keeps its state on the Lua stack, so that the predicate may
+ * interrupt ends it at once, and so does a report of a guest's kernel, since what is waited for
+ * will hardly come then. It keeps its state on the Lua stack, so that the predicate may
  * yield when all this happens in a coroutine. Script thread only.
  */
 #include "lua/wait.h"
@@ -11,12 +12,17 @@
 
 #include "base/clock.h"
 #include "base/units.h"
+#include "lab/verdict.h"
 #include "lua/argument.h"
 #include "lua/duration.h"
 #include "lua/interrupt.h"
+#include "lua/state.h"
 
 #define TIMEOUT_DEFAULT	 (10 * PV_CLOCK_SECOND)
 #define INTERVAL_DEFAULT (PV_CLOCK_SECOND / 10)
+
+/* Of a report, for people. */
+#define NAME_SIZE 512
 
 /* The slots of wait_until's frame. */
 enum slot {
@@ -25,6 +31,7 @@ enum slot {
 	SLOT_TIMEOUT, /* integers, nanoseconds */
 	SLOT_INTERVAL,
 	SLOT_DEADLINE,
+	SLOT_REPORTS, /* of guests' kernels, when it began */
 	SLOT_DESC,
 	SLOT_COUNT = SLOT_DESC,
 };
@@ -68,17 +75,28 @@ static void push_desc(lua_State *L)
 	}
 }
 
+/* Raises when guests' kernels have reported something since there were `reports`. */
+static void check_guests(lua_State *L, const char *function, unsigned reports)
+{
+	char name[NAME_SIZE];
+	if (pv_verdict_since(pv_lua_state_of(L)->host, reports, name, sizeof(name)))
+		luaL_error(L, "%s: %s", function, name);
+}
+
 /* After a call that gave nothing: sleeps, or raises at the deadline. */
 static void sleep_or_give_up(lua_State *L)
 {
 	int64_t deadline = lua_tointeger(L, SLOT_DEADLINE);
 	int64_t wake = pv_clock_deadline(lua_tointeger(L, SLOT_INTERVAL));
+	const unsigned reports = (unsigned)lua_tointeger(L, SLOT_REPORTS);
+	check_guests(L, "wait_until", reports);
 	if (pv_clock_now() >= deadline) {
 		pv_lua_duration_push_seconds(L, lua_tointeger(L, SLOT_TIMEOUT));
 		luaL_error(L, "wait_until: %s not met within %ss", lua_tostring(L, SLOT_DESC),
 		    lua_tostring(L, -1));
 	}
-	pv_lua_interrupt_sleep(L, wake < deadline ? wake : deadline);
+	pv_lua_interrupt_sleep(L, wake < deadline ? wake : deadline, reports);
+	check_guests(L, "wait_until", reports);
 }
 
 /* Runs from the start, and again after a predicate that yielded; then its result is on top. */
@@ -106,14 +124,17 @@ static int wait_until(lua_State *L)
 	push_option(L, "timeout", TIMEOUT_DEFAULT);
 	push_option(L, "interval", INTERVAL_DEFAULT);
 	lua_pushinteger(L, pv_clock_deadline(lua_tointeger(L, SLOT_TIMEOUT)));
+	lua_pushinteger(L, pv_verdict_count(pv_lua_state_of(L)->host));
 	push_desc(L);
 	return poll(L, LUA_OK, false);
 }
 
 static int provium_sleep(lua_State *L)
 {
+	const unsigned reports = pv_verdict_count(pv_lua_state_of(L)->host);
 	pv_lua_interrupt_sleep(
-	    L, pv_clock_deadline(pv_lua_duration_get(L, 1, "_provium_sleep", 0)));
+	    L, pv_clock_deadline(pv_lua_duration_get(L, 1, "_provium_sleep", 0)), reports);
+	check_guests(L, "_provium_sleep", reports);
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /*
  * Rendering of results as text or JSON lines. Theory: every file is printed whole when it has
- * ended, so files that ran side by side do not mix.
+ * ended, so files that ran side by side do not mix. Messages and consoles hold what guests printed,
+ * so in text nothing of it may act on the user's terminal.
  */
 #include "runner/report.h"
 
@@ -10,12 +11,47 @@
 #include "base/json.h"
 #include "runner/result.h"
 
+/* The length of a sequence such as "ESC [ 0 ; 1 m" at the front, or 0. */
+static size_t sequence_length(const char *text, size_t len)
+{
+	size_t at = 2;
+	if (len < 3 || text[0] != '\033' || text[1] != '[')
+		return 0;
+	while (at < len && text[at] >= 0x20 && text[at] < 0x40)
+		at++;
+	return at < len && text[at] >= 0x40 && text[at] < 0x7f ? at + 1 : 0;
+}
+
+/* Prints UTF-8 without colours and carriage returns; other control characters become '?'. */
+static void print_plain(FILE *out, const char *text, size_t len)
+{
+	for (size_t at = 0; at < len;) {
+		const unsigned char c = (unsigned char)text[at];
+		const size_t skipped = sequence_length(text + at, len - at);
+		if (skipped > 0) {
+			at += skipped;
+			continue;
+		}
+		/* U+0080 to U+009F are control characters, too. */
+		const bool is_high = c == 0xc2 && at + 1 < len &&
+				     (unsigned char)text[at + 1] >= 0x80 &&
+				     (unsigned char)text[at + 1] < 0xa0;
+		if (is_high || (c < 0x20 && c != '\t' && c != '\r') || c == 0x7f)
+			fputc('?', out);
+		else if (c != '\r')
+			fputc(c, out);
+		at += is_high ? 2 : 1;
+	}
+}
+
 /* Prints text with every line indented. */
 static void print_indented(FILE *out, const char *text, const char *indent)
 {
 	while (*text) {
 		size_t len = strcspn(text, "\n");
-		fprintf(out, "%s%.*s\n", indent, (int)len, text);
+		fputs(indent, out);
+		print_plain(out, text, len);
+		fputc('\n', out);
 		text += len + (text[len] == '\n');
 	}
 }
@@ -61,7 +97,9 @@ static void print_text(const struct pv_report *report, const struct pv_file_resu
 	fputc('\n', report->out);
 	if (result->chunk_error) {
 		size_t first = strcspn(result->chunk_error, "\n");
-		fprintf(report->out, "    chunk_error: %.*s\n", (int)first, result->chunk_error);
+		fputs("    chunk_error: ", report->out);
+		print_plain(report->out, result->chunk_error, first);
+		fputc('\n', report->out);
 		print_indented(report->out,
 		    result->chunk_error + first + (result->chunk_error[first] == '\n'), "        ");
 	}
@@ -108,6 +146,10 @@ static void print_json(const struct pv_report *report, const struct pv_file_resu
 		for (size_t n = 0; n < test->log_count; n++)
 			pv_json_str(&json, test->log[n]);
 		pv_json_array_end(&json);
+		if (test->status == PV_TEST_FAILED && test->console && *test->console) {
+			pv_json_key(&json, "console");
+			pv_json_str(&json, test->console);
+		}
 		pv_json_object_end(&json);
 	}
 	pv_json_array_end(&json);

@@ -15,6 +15,8 @@ pv_unit_test(agent_process pv_agent_host)
 target_sources(unit_agent_process PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
 pv_unit_test(agent_worker pv_agent_host)
 target_sources(unit_agent_worker PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
+pv_unit_test(agent_batch pv_agent_host)
+target_sources(unit_agent_batch PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
 pv_unit_test(agent_syscall pv_agent_host)
 target_sources(unit_agent_syscall PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
 

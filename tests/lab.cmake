@@ -1,5 +1,5 @@
 # The domain: what users write (provium.toml, options), what guests say (console), what goes into a guest (archives, images).
-foreach(name toml config cmdline options console_log cpio fixture_key fixture_lock fixture_scan initramfs image modinfo lab_index crew)
+foreach(name toml config cmdline options console_log cpio fixture_key fixture_lock fixture_scan initramfs image modinfo lab_index crew kernel_report report_scan)
 	pv_unit_test(lab_${name} pv_lab)
 endforeach()
 foreach(name snapshot rewind lab_restore fixture_cache)
@@ -22,7 +22,10 @@ set_target_properties(unit_lab_toml_oracle PROPERTIES RUNTIME_OUTPUT_DIRECTORY $
 add_test(NAME unit/lab_toml_oracle COMMAND unit_lab_toml_oracle)
 set_tests_properties(unit/lab_toml_oracle PROPERTIES LABELS unit TIMEOUT 120)
 
+pv_unit_test(lab_vm_verdict pv_lab Threads::Threads)
+
 pv_fuzz_target(toml pv_lab)
 pv_fuzz_target(module pv_lab)
 pv_fuzz_target(fixture pv_lab)
 pv_fuzz_target(lab_index pv_lab)
+pv_fuzz_target(kernel_report pv_lab)

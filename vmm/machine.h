@@ -41,9 +41,14 @@ struct pv_machine_stop {
 	char text[2048]; /* for people: what happened, registers and instruction bytes where known */
 };
 
+enum pv_machine_console {
+	PV_MACHINE_CONSOLE_SERIAL, /* ttyS0 */
+	PV_MACHINE_CONSOLE_VIRTIO, /* hvc0 */
+};
+
 struct pv_machine_events {
-	/* Bytes that the guest printed on a console (serial or virtio; both feed one log). */
-	void (*console)(void *ctx, const void *data, size_t len);
+	/* Bytes that the guest printed on a console. */
+	void (*console)(void *ctx, enum pv_machine_console console, const void *data, size_t len);
 	/* The guest asked for a reset (reboot) and it was done: a new boot begins. */
 	void (*rebooted)(void *ctx);
 	/* The machine went to PV_MACHINE_STOPPED; its vCPUs no longer run. Not called for pv_machine_stop. */

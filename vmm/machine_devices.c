@@ -14,11 +14,20 @@
 #include "vmm/layout.h"
 #include "vmm/machine_private.h"
 
-static void console_output(void *ctx, const void *data, size_t len)
+static void serial_output(void *ctx, const void *data, size_t len)
 {
 	const struct pv_machine *machine = ctx;
 	if (machine->events.console)
-		machine->events.console(machine->events_ctx, data, len);
+		machine->events.console(
+		    machine->events_ctx, PV_MACHINE_CONSOLE_SERIAL, data, len);
+}
+
+static void virtio_output(void *ctx, const void *data, size_t len)
+{
+	const struct pv_machine *machine = ctx;
+	if (machine->events.console)
+		machine->events.console(
+		    machine->events_ctx, PV_MACHINE_CONSOLE_VIRTIO, data, len);
 }
 
 static int64_t wall_now(void *ctx)
@@ -77,7 +86,7 @@ static void init_platform(struct pv_machine *machine)
 	wire(machine, &machine->rtc_wire, PV_LAYOUT_GSI_RTC);
 	wire(machine, &machine->sci_wire, PV_LAYOUT_GSI_SCI);
 	pv_serial_init(
-	    &machine->serial, pv_gsi_line(&machine->serial_wire), console_output, machine);
+	    &machine->serial, pv_gsi_line(&machine->serial_wire), serial_output, machine);
 	pv_rtc_init(&machine->rtc, pv_gsi_line(&machine->rtc_wire), &rtc_host);
 	pv_pm_init(&machine->pm, pv_gsi_line(&machine->sci_wire), &pm_host);
 	machine->i8042 = (struct pv_i8042){.reset = reset, .ctx = machine};
@@ -113,7 +122,7 @@ int pv_machine_devices_init(struct pv_machine *machine, struct pv_err *err)
 	init_platform(machine);
 	const uint64_t *seed = machine->has_rng_seed ? &machine->rng_seed : NULL;
 	pv_rng_init(&machine->rng, &machine->ram.mem, seed);
-	pv_console_init(&machine->console, &machine->ram.mem, console_output, machine);
+	pv_console_init(&machine->console, &machine->ram.mem, virtio_output, machine);
 	if (pv_vsock_create(&machine->vsock, &machine->ram.mem, machine->vsock_cid) < 0)
 		return pv_err_nomem(err, "socket device");
 	int code = put_on_bus(machine, err);

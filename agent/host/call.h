@@ -59,6 +59,7 @@ struct pv_agent {
 	struct pv_frame_reader reader;
 	struct pv_bytes out; /* the first `sent` bytes are gone */
 	size_t sent;
+	bool corked; /* more is to go out with it soon: pv_agent_flush does nothing */
 	bool refused;
 	char refusal[256];
 	char reason[256]; /* why there is no link */

@@ -77,7 +77,7 @@ static const struct op ops[PV_REQUEST_OP_COUNT] = {
 	{HANDLE, {"timeout_ns", TIME, AT(process.timeout_ns), 0, 0}}},
     [PV_REQUEST_PROCESS_STATUS] = {"process_status", {HANDLE}},
     [PV_REQUEST_PROCESS_SIGNAL] = {"process_signal",
-	{HANDLE, {"signal", INT, AT(process.signal), 1, SIGNAL_MAX}}},
+	{HANDLE, {"signal", INT, AT(process.signal), 0, SIGNAL_MAX}}},
     [PV_REQUEST_PROCESS_WRITE] = {"process_write", {HANDLE, UPLOAD(process)}},
     [PV_REQUEST_PROCESS_CLOSE_INPUT] = {"process_close_input", {HANDLE}},
     [PV_REQUEST_PROCESS_CLOSE] = {"process_close", {HANDLE}},
@@ -85,7 +85,7 @@ static const struct op ops[PV_REQUEST_OP_COUNT] = {
 	{HANDLE, {"from_err", BOOL, AT(process.from_err), 0, 0}}},
     [PV_REQUEST_WORKER_START] = {"worker_start", {{0}}},
     [PV_REQUEST_WORKER_SIGNAL] = {"worker_signal",
-	{{"signal", INT, AT(of_worker.signal), 1, SIGNAL_MAX}}},
+	{{"signal", INT, AT(of_worker.signal), 0, SIGNAL_MAX}}},
     [PV_REQUEST_WORKER_JOIN] = {"worker_join", {{"force", BOOL, AT(of_worker.force), 0, 0}}},
     [PV_REQUEST_LIST] = {"list", {{"path", TEXT, AT(file.path), 0, 0}}},
     [PV_REQUEST_MKDIR] = {"mkdir",
@@ -206,7 +206,7 @@ int pv_request_encode(const struct pv_request *request, struct pv_bytes *out, st
 	if (start < 0)
 		return pv_err_nomem(err, "a request to the guest's agent");
 	struct pv_pack pack = {.out = out};
-	pv_pack_map(&pack, 2 + (request->worker != 0) + field_count(request->op));
+	pv_pack_map(&pack, 2 + (request->worker != 0) + (request->after != 0) + field_count(request->op));
 	pv_pack_str(&pack, "id");
 	pv_pack_uint(&pack, request->id);
 	pv_pack_str(&pack, "op");
@@ -214,6 +214,10 @@ int pv_request_encode(const struct pv_request *request, struct pv_bytes *out, st
 	if (request->worker != 0) {
 		pv_pack_str(&pack, "worker");
 		pv_pack_uint(&pack, request->worker);
+	}
+	if (request->after != 0) {
+		pv_pack_str(&pack, "after");
+		pv_pack_uint(&pack, request->after);
 	}
 	for (unsigned i = 0; field_at(request->op, i); i++)
 		put_field(&pack, field_at(request->op, i), request);
@@ -427,6 +431,9 @@ int pv_request_decode(struct pv_request *request, const void *data, size_t len, 
 	const struct pv_val *worker = pv_val_get(map, "worker");
 	if (!is_nil(worker) && !pv_val_uint(worker, &request->worker))
 		return pv_err_set(err, PV_ERR_INPUT, EBADMSG, "request for no worker");
+	const struct pv_val *after = pv_val_get(map, "after");
+	if (!is_nil(after) && !pv_val_uint(after, &request->after))
+		return pv_err_set(err, PV_ERR_INPUT, EBADMSG, "request after no call");
 	if (!find_op(pv_val_get(map, "op"), &request->op))
 		return pv_err_set(
 		    err, PV_ERR_INPUT, ENOSYS, "this agent does not know the operation");

@@ -95,7 +95,7 @@ struct pv_request_file {
 struct pv_request_process {
 	int64_t handle;	     /* at least 1 */
 	int64_t timeout_ns;  /* wait: then its group is killed; PV_CLOCK_NEVER for none */
-	int64_t signal;	     /* signal: 1 to 64 */
+	int64_t signal;	     /* signal: 0 to 64; 0 only looks */
 	bool from_err;	     /* stream: of standard error rather than standard output */
 	struct pv_span data; /* write: the beginning of the data */
 	bool more;
@@ -156,6 +156,8 @@ struct pv_request {
 	uint64_t id;
 	/* The worker process of the guest that is to do it; 0: the agent itself. */
 	uint64_t worker;
+	/* It begins when the call of this number has ended; 0: at once. Not for follow-ups. */
+	uint64_t after;
 	enum pv_request_op op;
 	union {
 		struct pv_request_hello hello;

@@ -29,7 +29,8 @@ struct run {
 	int64_t printed_ns; /* 0 = not yet; under the loop lock */
 };
 
-static void on_console(void *ctx, const void *data, size_t len)
+static void on_console(
+    void *ctx, enum pv_machine_console console, const void *data, size_t len)
 {
 	struct run *run = ctx;
 	if (run->printed_ns == 0)

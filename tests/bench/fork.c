@@ -46,7 +46,8 @@ struct bench {
 	int64_t printed_ns; /* 0 = not yet; under the loop lock */
 };
 
-static void on_console(void *ctx, const void *data, size_t len)
+static void on_console(
+    void *ctx, enum pv_machine_console console, const void *data, size_t len)
 {
 	struct bench *bench = ctx;
 	if (bench->printed_ns != 0)

@@ -82,7 +82,8 @@ static void show(struct probe *probe)
 	probe->shown = probe->console_len;
 }
 
-static void on_console(void *ctx, const void *data, size_t len)
+static void on_console(
+    void *ctx, enum pv_machine_console console, const void *data, size_t len)
 {
 	struct probe *probe = ctx;
 	if (!probe->has_output)

@@ -57,7 +57,8 @@ static void note(const char *who, const char *what)
 	    what);
 }
 
-static void on_console(void *ctx, const void *data, size_t len)
+static void on_console(
+    void *ctx, enum pv_machine_console console, const void *data, size_t len)
 {
 	struct guest *guest = ctx;
 	if (len > CONSOLE_MAX - 1 - guest->len)

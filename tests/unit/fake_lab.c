@@ -29,6 +29,10 @@ struct file {
 
 struct pv_agent {
 	struct pv_host *host;
+	const char *vm;
+	struct pv_loop_timer timer;
+	char later[128];    /* what the timer reports */
+	char settling[128]; /* or pv_verdict_settle */
 	struct file *files;
 	size_t file_count;
 };
@@ -58,6 +62,7 @@ void pv_host_finish(struct pv_host *host)
 {
 	pv_loop_destroy(host->loop);
 	free(host->interrupt);
+	pv_verdicts_finish(&host->verdicts);
 }
 
 void pv_host_interrupt_locked(struct pv_host *host, const char *reason)
@@ -94,6 +99,9 @@ int pv_vm_create(struct pv_vm **out, struct pv_host *host, const char *name,
 	fake->vm =
 	    (struct pv_vm){.references = 1, .host = host, .name = strdup(name), .profile = profile};
 	fake->agent.host = host;
+	fake->agent.vm = fake->vm.name;
+	if (host->vm_count < PV_HOST_VMS_MAX)
+		host->vms[host->vm_count++] = &fake->vm;
 	if (options != NULL && pv_options_merge(&fake->vm.created_with, options, err) < 0)
 		return -ENOMEM;
 	fake_lab_vms++;
@@ -112,6 +120,13 @@ void pv_vm_unref(struct pv_vm *vm)
 	struct fake_vm *fake = (struct fake_vm *)vm;
 	if (vm == NULL || --vm->references > 0)
 		return;
+	pv_loop_lock(vm->host->loop);
+	pv_loop_timer_clear(&fake->agent.timer);
+	pv_loop_unlock(vm->host->loop);
+	for (unsigned i = 0; i < vm->host->vm_count; i++) {
+		if (vm->host->vms[i] == vm)
+			vm->host->vms[i] = vm->host->vms[--vm->host->vm_count];
+	}
 	for (size_t i = 0; i < fake->agent.file_count; i++) {
 		free(fake->agent.files[i].path);
 		pv_bytes_finish(&fake->agent.files[i].content);
@@ -523,6 +538,63 @@ static int wait_for_end(struct pv_agent *agent, int64_t timeout_ns, struct pv_er
 	return status;
 }
 
+/* Under the loop lock. */
+static void report(struct pv_agent *agent, enum pv_kernel_report_kind kind, const char *head)
+{
+	struct pv_kernel_report said = {.kind = kind};
+	snprintf(said.head, sizeof(said.head), "%s", head);
+	pv_bytes_printf(&said.text, "[    1.000000] %s\n[    1.000001] Call Trace:\n", head);
+	pv_verdict_add(agent->host, agent->vm, &said);
+	pv_kernel_report_finish(&said);
+	pv_loop_wake(agent->host->loop);
+}
+
+static void report_later(void *ctx)
+{
+	struct pv_agent *agent = ctx;
+	report(agent, PV_KERNEL_REPORT_OOPS, agent->later);
+}
+
+void pv_verdict_settle(struct pv_host *host)
+{
+	pv_loop_lock(host->loop);
+	for (unsigned i = 0; i < host->vm_count; i++) {
+		struct pv_agent *agent = &((struct fake_vm *)host->vms[i])->agent;
+		if (agent->settling[0] != '\0')
+			report(agent, PV_KERNEL_REPORT_OOPS, agent->settling);
+		agent->settling[0] = '\0';
+	}
+	pv_loop_unlock(host->loop);
+}
+
+/* The runs that are about reports; false for others. */
+static bool run_report(struct pv_agent *agent, const char *text, int *status, struct pv_err *err)
+{
+	const char *rest = strchr(text, ' ');
+	bool panicked = strncmp(text, "panic ", 6) == 0;
+	bool is_known = true;
+	*status = 0;
+	pv_loop_lock(agent->host->loop);
+	if (panicked || strncmp(text, "oops ", 5) == 0) {
+		report(agent, panicked ? PV_KERNEL_REPORT_PANIC : PV_KERNEL_REPORT_OOPS, rest + 1);
+		if (panicked || !agent->host->reports_expected)
+			*status = pv_err_set(err, PV_ERR_STATE, ECANCELED, "run: kernel %s: %s\nCall",
+			    panicked ? "panic" : "oops", rest + 1);
+	} else if (strncmp(text, "quietly ", 8) == 0) {
+		report(agent, PV_KERNEL_REPORT_OOPS, rest + 1);
+	} else if (strncmp(text, "soon ", 5) == 0) {
+		snprintf(agent->later, sizeof(agent->later), "%s", rest + 1);
+		pv_loop_timer_set(agent->host->loop, &agent->timer,
+		    pv_clock_deadline(PV_CLOCK_SECOND / 20), report_later, agent);
+	} else if (strncmp(text, "settling ", 9) == 0) {
+		snprintf(agent->settling, sizeof(agent->settling), "%s", rest + 1);
+	} else {
+		is_known = false;
+	}
+	pv_loop_unlock(agent->host->loop);
+	return is_known;
+}
+
 int pv_agent_exec(const struct pv_principal *by, const struct pv_agent_exec *exec,
     struct pv_agent_exec_result *result, struct pv_err *err)
 {
@@ -536,6 +608,9 @@ int pv_agent_exec(const struct pv_principal *by, const struct pv_agent_exec *exe
 		pv_bytes_printf(&result->out, "so far");
 		return wait_for_end(by->agent, exec->timeout_ns, err);
 	}
+	int status;
+	if (run_report(by->agent, text, &status, err))
+		return status;
 	if (strncmp(text, "exit ", 5) == 0 || strncmp(text, "kill ", 5) == 0) {
 		result->kind = text[0] == 'k' ? PV_AGENT_SIGNALLED : PV_AGENT_EXITED;
 		result->code = atoi(text + 5);
@@ -543,6 +618,8 @@ int pv_agent_exec(const struct pv_principal *by, const struct pv_agent_exec *exe
 		pv_bytes_printf(&result->err, "some err");
 		return 0;
 	}
+	if (by->worker != 0)
+		pv_bytes_printf(&result->out, "worker=%llu ", (unsigned long long)by->worker);
 	describe_exec(exec, &result->out);
 	return 0;
 }

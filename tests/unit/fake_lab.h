@@ -13,6 +13,11 @@
  * vm:run:
  *   shell text "exit N", "kill N"	ends like that, with "some out" and "some err"
  *   shell text "wait"			waits for the time limit or the interrupt
+ *   shell text "oops TEXT", "panic TEXT"	the kernel reports that; the run fails with it, an
+ *					oops only when it was not expected
+ *   shell text "quietly TEXT"		the kernel reports an oops, and the run ends well
+ *   shell text "soon TEXT"		the run ends well, the oops comes a moment later
+ *   shell text "settling TEXT"		the same, when the framework waits for guests to settle
  *   program "missing"			cannot be started
  *   else				prints what it was given, see fake_lab.c
  *

@@ -1,5 +1,5 @@
 /*
- * The console log: searching text as it arrives, boots, panics, and what a guest that prints for
+ * The console log: searching text as it arrives, boots, and what a guest that prints for
  * ever costs.
  */
 #include <setjmp.h>
@@ -61,11 +61,9 @@ static void each_search_goes_on_where_the_last_one_stopped(void **state)
 static void an_empty_log_and_an_empty_pattern_are_fine(void **state)
 {
 	struct pv_console_log log = {0};
-	char text[8];
 	uint64_t from = 0;
 	assert_false(find(&log, "x", &from));
 	assert_true(find(&log, "", &from));
-	assert_false(pv_console_log_panic(&log, text, sizeof(text)));
 	pv_console_log_append(&log, NULL, 0);
 	append(&log, "x");
 	assert_true(find(&log, "x", &from));
@@ -85,13 +83,10 @@ static void bytes_that_are_no_text_are_found_too(void **state)
 static void only_the_latest_boot_is_searched(void **state)
 {
 	struct pv_console_log log = {0};
-	char text[64];
 	uint64_t from = 0;
-	append(&log, "Kernel panic - not syncing: one\nready");
-	assert_true(pv_console_log_panic(&log, text, sizeof(text)));
+	append(&log, "one\nready");
 	pv_console_log_mark_boot(&log);
 	assert_false(find(&log, "ready", &from));
-	assert_false(pv_console_log_panic(&log, text, sizeof(text)));
 	/* Halves of two boots are no match. */
 	append(&log, "dy");
 	from = 0;
@@ -99,28 +94,6 @@ static void only_the_latest_boot_is_searched(void **state)
 	append(&log, " ready");
 	assert_true(find(&log, "ready", &from));
 	pv_console_log_finish(&log);
-}
-
-static void a_panic_is_seen_and_its_line_copied(void **state)
-{
-	static const char line[] =
-	    "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100";
-	for (size_t cut = 0; cut < sizeof(line); cut += 3) {
-		struct pv_console_log log = {0};
-		char text[128], few[12];
-		append(&log, "[    1.0] ");
-		pv_console_log_append(&log, line, cut);
-		assert_int_equal(log.panicked, cut >= 26);
-		append(&log, line + cut);
-		append(&log, "\r\n[    1.1] CPU: 0\n");
-		assert_true(log.panicked);
-		assert_true(pv_console_log_panic(&log, text, sizeof(text)));
-		assert_string_equal(text, line);
-		assert_true(pv_console_log_panic(&log, few, sizeof(few)));
-		assert_string_equal(few, "Kernel pani");
-		assert_false(pv_console_log_panic(&log, few, 0));
-		pv_console_log_finish(&log);
-	}
 }
 
 static void the_front_is_dropped_and_offsets_stay_right(void **state)
@@ -148,21 +121,6 @@ static void the_front_is_dropped_and_offsets_stay_right(void **state)
 	free(filler);
 }
 
-/* The report may be gone when the guest goes on printing; that must not be read as a line from
- * elsewhere. */
-static void a_panic_that_was_dropped_has_no_line(void **state)
-{
-	struct pv_console_log log = {0};
-	size_t len = PV_CONSOLE_LOG_MAX + 1;
-	char *filler = calloc(1, len), text[64];
-	append(&log, "Kernel panic - not syncing: gone\n");
-	pv_console_log_append(&log, filler, len);
-	assert_true(log.panicked);
-	assert_false(pv_console_log_panic(&log, text, sizeof(text)));
-	pv_console_log_finish(&log);
-	free(filler);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,9 +129,7 @@ int main(void)
 	    cmocka_unit_test(an_empty_log_and_an_empty_pattern_are_fine),
 	    cmocka_unit_test(bytes_that_are_no_text_are_found_too),
 	    cmocka_unit_test(only_the_latest_boot_is_searched),
-	    cmocka_unit_test(a_panic_is_seen_and_its_line_copied),
 	    cmocka_unit_test(the_front_is_dropped_and_offsets_stay_right),
-	    cmocka_unit_test(a_panic_that_was_dropped_has_no_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

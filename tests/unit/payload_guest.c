@@ -15,7 +15,7 @@
 
 #define PATIENCE (60 * PV_CLOCK_SECOND)
 
-static void on_console(void *ctx, const void *data, size_t len)
+static void on_console(void *ctx, enum pv_machine_console console, const void *data, size_t len)
 {
 	struct guest *guest = ctx;
 	size_t room = sizeof(guest->console) - 1 - guest->console_len;

@@ -150,7 +150,7 @@ static void the_json_report_is_an_object_a_line(void **state)
 	    "b.test.lua\",\"timeout\":\"in_time\",\"passed\":false,\"chunk_error\":null,\"tests\":["
 	    "{\"name\":\"it works\",\"status\":\"passed\",\"message\":null,\"log\":[]},"
 	    "{\"name\":\"it does not\",\"status\":\"failed\",\"message\":\"first "
-	    "line\\n\\nthird\\n\",\"log\":[]},"
+	    "line\\n\\nthird\\n\",\"log\":[],\"console\":\"[ 0.1] text\"},"
 	    "{\"name\":\"it hung\",\"status\":\"failed\",\"message\":null,\"log\":[]},"
 	    "{\"name\":\"left out\",\"status\":\"skipped\",\"message\":null,\"log\":[]}]}\n"
 	    "{\"path\":\"tests/"
@@ -164,6 +164,31 @@ static void the_json_report_is_an_object_a_line(void **state)
 	    "died\",\"tests\":["
 	    "{\"name\":\"it works\",\"status\":\"passed\",\"message\":null,\"log\":[\"line "
 	    "\\\"one\\\"\",\"two\"]}]}\n");
+}
+
+static void what_guests_print_does_not_act_on_the_terminal(void **state)
+{
+	char *text = NULL;
+	size_t len;
+	struct pv_test_result tests[] = {
+	    {.name = (char *)"t",
+		.status = PV_TEST_FAILED,
+		.message = (char *)"a\x1b[2Jb\x1b]0;title\x07 \xc2\x9b c",
+		.console =
+		    (char *)"---- vm v ----\n\x1b[0;32mOK\x1b[0m \xc3\xa4\ttab\r\n50%\r60%\x1b["}
+	 };
+	const struct pv_file_result file = {
+	    .path = "f", .tests = tests, .test_count = 1, .done = true};
+	struct pv_report report = {.out = open_memstream(&text, &len)};
+	pv_report_file(&report, &file);
+	fclose(report.out);
+	assert_string_equal(text, "FAIL f (0 passed, 1 failed, 0 skipped)\n"
+				  "    FAIL t\n"
+				  "        ab?]0;title? ? c\n"
+				  "        ---- vm v ----\n"
+				  "        OK \xc3\xa4\ttab\n"
+				  "        50%60%?[\n");
+	free(text);
 }
 
 static void a_clean_run_mentions_no_errors(void **state)
@@ -201,6 +226,7 @@ int main(void)
 	    cmocka_unit_test(the_verbose_report_names_every_test),
 	    cmocka_unit_test(the_quiet_report_leaves_what_is_not_clean),
 	    cmocka_unit_test(the_json_report_is_an_object_a_line),
+	    cmocka_unit_test(what_guests_print_does_not_act_on_the_terminal),
 	    cmocka_unit_test(a_clean_run_mentions_no_errors),
 	    cmocka_unit_test(no_files_is_a_notice),
 	};
