@@ -181,7 +181,6 @@ test("restoring", function(t)
 end)
 
 test("snapshot with an open stream, and without", function(t)
-	t:skip("vm:tail_file is not there yet")
 	-- The example; its test is called "snapshot needs no open streams".
 	local vm = provium:vm("v", "peios"):boot()
 	vm:run("mkdir -p /var/log && touch /var/log/messages"):assert_ok()
