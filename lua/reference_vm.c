@@ -128,6 +128,12 @@ static const struct pv_reference_entry entries[] = {
 	"being done. The results are in the same order: `ok` is what the VM's method would return, "
 	"`err` the sentence that it would raise.",
 	"0.1"),
+    ENTRY("VM", "ioctl", METHOD, "vm:ioctl(file, cmd, data?, opts?) -> IoctlResult",
+	"An `ioctl` on an open File, or its handle (`file:fd()`). `data` is an integer that is "
+	"passed as it is, or bytes whose address is passed and which come back in `out_data`; for "
+	"what they refer to see IoctlOptions. Raises what the guest's kernel says when it fails. "
+	"For a descriptor that a system call gave, use `vm:syscall(\"ioctl\", ...)`.",
+	"0.1"),
     ENTRY("VM", "read_mem", METHOD, "vm:read_mem(addr, len) -> string|nil, integer?",
 	"Memory of the process that issues the VM's system calls; nil and the errno when it cannot "
 	"be read.",

@@ -323,6 +323,7 @@ const luaL_Reg pv_lua_syscall_methods[] = {
     {"syscall",	syscall_now	   },
     {"syscall_async", pv_lua_syscall_async},
     {"batch",	      pv_lua_batch	  },
+    {"ioctl",	      pv_lua_ioctl	  },
     {"read_mem",	 pv_lua_memory_read  },
     {"write_mem",	  pv_lua_memory_write },
     {NULL,	    NULL		},

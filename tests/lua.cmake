@@ -34,7 +34,7 @@ add_library(pv_lua_rig STATIC
 target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
 	PRIVATE pv_sanitize)
 
-foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command process worker fixture guest snapshot console json state sys syscall batch legacy)
+foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command process worker fixture guest snapshot console json state sys syscall batch legacy ioctl)
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()
 pv_unit_test(lua_file pv_lua_rig)

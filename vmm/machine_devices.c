@@ -13,6 +13,7 @@
 #include "virtio/vsock.h"
 #include "vmm/layout.h"
 #include "vmm/machine_private.h"
+#include "vmm/template.h"
 
 static void serial_output(void *ctx, const void *data, size_t len)
 {
@@ -138,9 +139,37 @@ int pv_machine_devices_init(struct pv_machine *machine, struct pv_err *err)
 	    machine, PV_LAYOUT_SLOT_VSOCK, pv_vsock_virtio(machine->vsock), err);
 }
 
+/* [locked] */
+static void forget_event(struct pv_machine *machine)
+{
+	machine->event_due = false;
+	pv_loop_timer_clear(&machine->event_timer);
+}
+
+void pv_machine_announce(struct pv_machine *machine)
+{
+	if (!machine->event_due || machine->state != PV_MACHINE_RUNNING)
+		return;
+	forget_event(machine);
+	pv_pm_raise_gpe(&machine->pm, PV_LAYOUT_GPE_GENERATION);
+}
+
+static void event_is_late(void *ctx)
+{
+	pv_machine_announce(ctx);
+}
+
+/* Without memory for the timer the event comes with the next answer. */
+static void plan_event(struct pv_machine *machine)
+{
+	pv_loop_timer_set(machine->loop, &machine->event_timer,
+	    pv_clock_deadline(PV_MACHINE_ANNOUNCE_NS), event_is_late, machine);
+}
+
 void pv_machine_devices_finish(struct pv_machine *machine)
 {
 	pv_loop_timer_clear(&machine->rtc_timer);
+	forget_event(machine);
 	for (unsigned i = 0; i < PV_PCI_HOST_SLOTS; i++)
 		pv_machine_slot_empty(machine, i);
 	pv_vsock_destroy(machine->vsock);
@@ -157,6 +186,7 @@ void pv_machine_devices_reset(struct pv_machine *machine)
 		if (machine->slots[i].pci)
 			pv_virtio_pci_reset(machine->slots[i].pci);
 	}
+	forget_event(machine);
 	machine->pci_host.address = 0;
 	pv_serial_reset(&machine->serial);
 	pv_rtc_reset(&machine->rtc);
@@ -167,6 +197,7 @@ void pv_machine_devices_reset(struct pv_machine *machine)
 void pv_machine_devices_quiesce(struct pv_machine *machine)
 {
 	pv_loop_timer_clear(&machine->rtc_timer);
+	pv_loop_timer_clear(&machine->event_timer);
 	for (unsigned i = 0; i < PV_PCI_HOST_SLOTS; i++) {
 		if (machine->slots[i].pci)
 			pv_machine_slot_quiesce(&machine->slots[i]);
@@ -182,13 +213,21 @@ void pv_machine_devices_wake(struct pv_machine *machine)
 			pv_machine_slot_wake(&machine->slots[i]);
 	}
 	pv_rtc_rearm(&machine->rtc);
+	if (machine->event_due)
+		plan_event(machine);
 }
 
 /* Copies that are to be the same stay of one generation (vmm/generation.c). */
 static void tell_generation(struct pv_machine *machine)
 {
-	if (!machine->has_rng_seed && pv_generation_renew(&machine->ram.mem, machine->generation))
+	if (machine->has_rng_seed || !pv_generation_renew(&machine->ram.mem, machine->generation))
+		return;
+	if (!machine->announces_late) {
 		pv_pm_raise_gpe(&machine->pm, PV_LAYOUT_GPE_GENERATION);
+		return;
+	}
+	machine->event_due = true;
+	plan_event(machine);
 }
 
 void pv_machine_devices_resume(struct pv_machine *machine)

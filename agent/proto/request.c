@@ -100,6 +100,7 @@ static const struct op ops[PV_REQUEST_OP_COUNT] = {
 	    {"lens", NUMBERS, AT(syscall.lens), 0, PV_PROTOCOL_STRINGS_MAX},
 	    {"ptrs", NUMBERS, AT(syscall.ptrs), 0, 6},
 	    {"nested", NUMBERS, AT(syscall.nested), 0, PV_PROTOCOL_STRINGS_MAX},
+	    {"handle", INT, AT(syscall.handle), 0, INT64_MAX},
 	    {"aside", BOOL, AT(syscall.aside), 0, 0}, UPLOAD(syscall)}},
     [PV_REQUEST_SYSCALLS] = {"syscalls",
 	{{"words", NUMBERS, AT(syscalls), 0, PV_PROTOCOL_STRINGS_MAX}}},

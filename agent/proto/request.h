@@ -118,6 +118,7 @@ struct pv_request_syscall {
 	struct pv_request_numbers lens;
 	struct pv_request_numbers ptrs;
 	struct pv_request_numbers nested;
+	int64_t handle; /* of an open file whose descriptor is the first argument; 0: none */
 	bool aside; /* not on the thread that does one after another */
 	struct pv_span data;
 	bool more;

@@ -4,7 +4,8 @@
  *   ops_peer serve                 in a guest: one byte is echoed, a copy is taken or given, for
  * ever ops_peer echo CID COUNT        on its host: round trips of one byte; median and minimum in
  * us ops_peer copy CID MIB          on its host: a plain copy to the guest and from it, in ms each
- *   ops_peer spawn COUNT PROGRAM [ARGUMENT...]   fork, exec and wait; median and minimum in us
+ *   ops_peer spawn COUNT PROGRAM [ARGUMENT...]   fork, exec and wait; mean, median and minimum in
+ * us
  *
  * Static, so that it runs in any guest.
  */
@@ -133,7 +134,11 @@ static int compare(const void *a, const void *b)
 static void print(int64_t *times, int count)
 {
 	qsort(times, (size_t)count, sizeof(*times), compare);
-	printf("%.1f %.1f\n", (double)times[count / 2] / 1e3, (double)times[0] / 1e3);
+	double sum = 0;
+	for (int i = 0; i < count; i++)
+		sum += (double)times[i];
+	printf("%.1f %.1f %.1f\n", sum / count / 1e3, (double)times[count / 2] / 1e3,
+	    (double)times[0] / 1e3);
 }
 
 static int echo(unsigned cid, int count)

@@ -106,6 +106,7 @@ static void system_calls_survive(void **state)
 					       .lens = {lens, 2},
 					       .ptrs = {ptrs, 2},
 					       .nested = {nested, 3},
+					       .handle = 3,
 					       .aside = true,
 					       .data = {.data = "a\0b", .len = 3},
 					       .more = true},
@@ -118,6 +119,7 @@ static void system_calls_survive(void **state)
 	assert_memory_equal(out.syscall.lens.at, lens, sizeof(lens));
 	assert_memory_equal(out.syscall.ptrs.at, ptrs, sizeof(ptrs));
 	assert_memory_equal(out.syscall.nested.at, nested, sizeof(nested));
+	assert_int_equal(out.syscall.handle, 3);
 	assert_true(out.syscall.aside && out.syscall.more);
 	assert_int_equal(out.syscall.data.len, 3);
 	pv_request_finish(&out);

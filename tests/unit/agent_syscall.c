@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/host/open_file.h"
 #include "agent/host/syscall.h"
 #include "base/clock.h"
 #include "tests/unit/agent_rig.h"
@@ -307,6 +308,42 @@ static void what_would_end_the_agent_has_a_reason(void **state)
 	assert_null(pv_agent_syscall_refusal(-1, 0));
 }
 
+static int64_t seek(struct agent_rig *rig, int64_t handle, int64_t where, int *status)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_agent_syscall_result result;
+	const int64_t args[] = {-1, where, SEEK_SET};
+	struct pv_agent_syscall syscall = {
+	    .nr = SYS_lseek, .args = args, .arg_count = 3, .handle = handle};
+	*status = pv_agent_syscall(PV_PRINCIPAL(rig->agent), &syscall, &result, &err);
+	return result.ret;
+}
+
+static void the_descriptor_of_an_open_file_is_put_in(void **state)
+{
+	struct agent_rig *rig = *state;
+	struct pv_err err = PV_ERR_INIT;
+	const struct pv_agent_open how = {.read = true};
+	struct pv_bytes rest = {0};
+	int64_t handle;
+	uint64_t boot;
+	int status;
+	assert_int_equal(pv_agent_open_file(PV_PRINCIPAL(rig->agent), "/proc/version", &how,
+			     &handle, &boot, &err),
+	    0);
+	assert_int_equal(seek(rig, handle, 6, &status), 6);
+	assert_int_equal(status, 0);
+	assert_int_equal(
+	    pv_agent_handle_read(PV_PRINCIPAL(rig->agent), handle, 7, &rest, &err), 0);
+	agent_rig_assert_text(&rest, "version");
+	pv_bytes_finish(&rest);
+	seek(rig, handle + 1, 6, &status);
+	assert_int_equal(status, -EPROTO);
+	assert_int_equal(pv_agent_handle_close(PV_PRINCIPAL(rig->agent), handle, &err), 0);
+	seek(rig, handle, 6, &status);
+	assert_int_equal(status, -EPROTO);
+}
+
 /* --- side by side --- */
 
 static struct pv_agent_syscall_pending *begin_read(struct agent_rig *rig, int fd)
@@ -498,6 +535,7 @@ int main(void)
 	    RIG_TEST(a_child_of_fork_ends_at_once),
 	    RIG_TEST(a_buffer_may_be_unmapped),
 	    cmocka_unit_test(what_would_end_the_agent_has_a_reason),
+	    RIG_TEST(the_descriptor_of_an_open_file_is_put_in),
 	    RIG_TEST(calls_that_block_hold_up_nobody),
 	    RIG_TEST(a_dropped_call_is_interrupted_in_the_kernel),
 	    RIG_TEST(a_cancelled_call_fails_and_ends),

@@ -44,6 +44,7 @@ static const char walker[] =
     " all('Worker', own)\n"
     " all('SyscallHandle', debug.getmetatable(v:syscall_async(39)).__index)\n"
     " v:batch(function(b) all('Batch', debug.getmetatable(b).__index) end)\n"
+    " all('IoctlResult', v:ioctl(1, 2, 'x'))\n"
     " all('SyscallResult', v:syscall(39))\n"
     " all('Console', debug.getmetatable(v:console()).__index)\n"
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
@@ -130,6 +131,9 @@ static void options_are_read(void **state)
 		else if (strcmp(entry->owner, "RunOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):boot():run('x', {%s = print})", name);
+		else if (strcmp(entry->owner, "IoctlOptions") == 0)
+			pv_bytes_printf(&script,
+			    "provium:vm('v', 'tiny'):boot():ioctl(1, 2, '', {%s = print})", name);
 		else if (strcmp(entry->owner, "SyscallShape") == 0)
 			pv_bytes_printf(&script,
 			    "provium:vm('v', 'tiny'):boot():syscall(1, {%s = print})", name);
