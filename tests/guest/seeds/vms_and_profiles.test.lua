@@ -189,7 +189,7 @@ test("snapshot with an open stream, and without", function(t)
 	-- vm:snapshot() would error here; close first.
 	-- end
 	local refused = t:assert_raises(function() vm:snapshot() end)
-	t:assert_contains(tostring(refused), "1 stream(s)")
+	t:assert_contains(tostring(refused), "1 open stream(s)")
 	t:assert_contains(tostring(refused), "vms_and_profiles.test.lua:")
 	-- example
 	stream:close()
