@@ -11,6 +11,7 @@ sleep 600
 ]]
 
 test("wait for a log line", function(t)
+	t:skip("vm:open_file is not there yet")
 	vm:run("mkdir -p /var/log && echo old > /var/log/messages"):assert_ok()
 	vm:run("(sleep 1; echo the service is ready >> /var/log/messages) > /dev/null 2>&1 &"):assert_ok()
 	-- example
@@ -25,7 +26,6 @@ test("wait for a log line", function(t)
 end)
 
 test("race a process against a timeout", function(t)
-	t:skip("proc:stdout_stream is not there yet")
 	vm:write_file("/bin/slow-server", slow_server)
 	vm:run("chmod 755 /bin/slow-server"):assert_ok()
 	-- example
