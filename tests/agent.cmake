@@ -24,3 +24,4 @@ target_sources(unit_agent_syscall PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_r
 
 pv_fuzz_target(agent_host pv_agent_host)
 pv_fuzz_target(agent_guest pv_agent_proto)
+pv_fuzz_target(tree pv_agent_proto)
