@@ -60,6 +60,8 @@ enum {
 /* The guest's offset in a snapshot lies within plus and minus this. */
 #define OFFSET_MAX (INT64_C(1) << 61)
 
+#define SECONDS_OF_DAY 86400
+
 #define ALARM_ANY 0xc0u /* an alarm byte from 0xc0 on matches everything */
 #define PM	  0x80u
 
@@ -170,9 +172,28 @@ void pv_rtc_rearm(struct pv_rtc *rtc)
 	rtc->host.wake_at(rtc->host.ctx, wake);
 }
 
-static bool alarm_byte_matches(const struct pv_rtc *rtc, unsigned alarm, unsigned time)
+/* True when an alarm byte is that of a value as the clock would show it. */
+static bool alarm_byte_matches(const struct pv_rtc *rtc, unsigned alarm, uint8_t shown)
 {
-	return rtc->bytes[alarm] >= ALARM_ANY || rtc->bytes[alarm] == rtc->bytes[time];
+	return rtc->bytes[alarm] >= ALARM_ANY || rtc->bytes[alarm] == shown;
+}
+
+/* Looks at every second behind `from` up to `to`: guest time may pass in larger steps. */
+static bool alarm_was_due(const struct pv_rtc *rtc, int64_t from, int64_t to)
+{
+	if (from > to)
+		from = to - 1; /* it was set back: what lies between comes again */
+	if (from < to - SECONDS_OF_DAY)
+		from = to - SECONDS_OF_DAY;
+	for (int64_t second = from + 1; second <= to; second++) {
+		const int time =
+		    (int)(((second % SECONDS_OF_DAY) + SECONDS_OF_DAY) % SECONDS_OF_DAY);
+		if (alarm_byte_matches(rtc, SECONDS_ALARM, encode(rtc, time % 60)) &&
+		    alarm_byte_matches(rtc, MINUTES_ALARM, encode(rtc, time / 60 % 60)) &&
+		    alarm_byte_matches(rtc, HOURS_ALARM, encode_hour(rtc, time / 3600)))
+			return true;
+	}
+	return false;
 }
 
 static void tick(struct pv_rtc *rtc)
@@ -180,13 +201,11 @@ static void tick(struct pv_rtc *rtc)
 	int64_t second = floor_seconds(now(rtc));
 	if ((rtc->bytes[REGISTER_B] & B_SET) || second == rtc->ticked_s)
 		return;
+	if (alarm_was_due(rtc, rtc->ticked_s, second))
+		rtc->bytes[REGISTER_C] |= C_ALARM;
 	rtc->ticked_s = second;
 	show_time(rtc);
 	rtc->bytes[REGISTER_C] |= C_UPDATE;
-	if (alarm_byte_matches(rtc, SECONDS_ALARM, SECONDS) &&
-	    alarm_byte_matches(rtc, MINUTES_ALARM, MINUTES) &&
-	    alarm_byte_matches(rtc, HOURS_ALARM, HOURS))
-		rtc->bytes[REGISTER_C] |= C_ALARM;
 }
 
 void pv_rtc_wake(struct pv_rtc *rtc)
@@ -241,6 +260,9 @@ static void write_b(struct pv_rtc *rtc, uint8_t value)
 	rtc->bytes[REGISTER_B] = value;
 	if ((before & B_SET) && !(value & B_SET))
 		take_time(rtc);
+	/* Without the alarm nobody has looked at the seconds since. */
+	if (!(before & B_ALARM) && (value & B_ALARM))
+		rtc->ticked_s = floor_seconds(now(rtc));
 	update_irq(rtc);
 	pv_rtc_rearm(rtc);
 }

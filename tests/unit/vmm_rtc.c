@@ -139,6 +139,50 @@ static void test_alarm_interrupts_once_at_its_time(void **state)
 	assert_int_equal(get(bench, 12), 0);
 }
 
+static void set_alarm(struct bench *bench, uint8_t hours, uint8_t minutes, uint8_t seconds)
+{
+	set(bench, 1, seconds);
+	set(bench, 3, minutes);
+	set(bench, 5, hours);
+	set(bench, 11, 0x22);
+}
+
+static void test_alarm_rings_when_time_passes_it_in_one_step(void **state)
+{
+	struct bench *bench = *state;
+	set_alarm(bench, 0x03, 0x00, 0x00);
+	bench->wall_ns += 3600 * PV_CLOCK_SECOND;
+	pv_rtc_wake(&bench->rtc);
+	assert_false(bench->irq);
+	bench->wall_ns += 3600 * PV_CLOCK_SECOND;
+	pv_rtc_wake(&bench->rtc);
+	assert_true(bench->irq);
+	assert_int_equal(get(bench, 12), 0xb0);
+	assert_false(bench->irq);
+	/* The next one is tomorrow's. */
+	bench->wall_ns += 20 * 3600 * PV_CLOCK_SECOND;
+	pv_rtc_wake(&bench->rtc);
+	assert_false(bench->irq);
+	bench->wall_ns += 40 * 24 * 3600 * PV_CLOCK_SECOND;
+	pv_rtc_wake(&bench->rtc);
+	assert_true(bench->irq);
+}
+
+static void test_alarm_does_not_ring_for_what_was_before(void **state)
+{
+	struct bench *bench = *state;
+	/* A minute ago; nobody has looked at the clock for two. */
+	bench->wall_ns += 120 * PV_CLOCK_SECOND;
+	set_alarm(bench, 0x01, 0x47, 0x40);
+	bench->wall_ns += 2 * PV_CLOCK_SECOND;
+	pv_rtc_wake(&bench->rtc);
+	assert_false(bench->irq);
+	/* The date may go back. */
+	bench->wall_ns -= 3600 * PV_CLOCK_SECOND;
+	pv_rtc_wake(&bench->rtc);
+	assert_false(bench->irq);
+}
+
 static void test_update_interrupt_comes_each_second_until_disabled(void **state)
 {
 	struct bench *bench = *state;
@@ -188,6 +232,8 @@ int main(void)
 	    TEST(test_a_time_set_with_the_set_bit_sticks),
 	    TEST(test_update_in_progress_precedes_the_second),
 	    TEST(test_alarm_interrupts_once_at_its_time),
+	    TEST(test_alarm_rings_when_time_passes_it_in_one_step),
+	    TEST(test_alarm_does_not_ring_for_what_was_before),
 	    TEST(test_update_interrupt_comes_each_second_until_disabled),
 	    TEST(test_reset_keeps_time_and_memory),
 	    TEST(test_nonsense_is_survived),
