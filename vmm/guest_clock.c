@@ -18,6 +18,11 @@
  * that make the thaw work as after a pause. Guest time is therefore the same to the cycle however
  * long a snapshot lay about.
  *
+ * Time that passes at once is a freeze, numbers that are larger by as much, and a thaw: to the
+ * guest it is as if the host had not run it for so long, which is what the flag of
+ * KVM_KVMCLOCK_CTRL says. A deadline that lies in the past then makes KVM ring the timer when it is
+ * armed again. The PIT is left alone, since no period of it is longer than 55 ms.
+ *
  * A jump to the host's time changes the date alone. Were kvmclock and the TSC to jump as well, all
  * timers would ring, and after years Linux would count the seconds one by one with interrupts off.
  * Its own wall time it keeps as a difference to kvmclock, so it has to be told from within.
@@ -47,12 +52,16 @@
 #define MSR_IA32_TSC	      0x10u
 #define MSR_IA32_TSC_DEADLINE 0x6e0u
 
+/* Minutes: what no host needs between two calls. */
+#define TRIAL_CYCLES (UINT64_C(1) << 40)
+
 /* struct pvclock_wall_clock: version, seconds, nanoseconds; an odd version means "in work". */
 #define WALL_CLOCK_SIZE 12
 
 /* Offsets in the register page of a local APIC. */
 #define APIC_TMICT 0x380u /* the timer's initial count */
 #define APIC_TMCCT 0x390u /* what is left of it */
+#define APIC_TDCR  0x3e0u /* by how much the bus clock is divided, which is a nanosecond in KVM */
 
 /* A mode in which KVM lets channel 0 wait for a trigger that never comes. */
 #define PIT_MODE_STILL 5
@@ -68,6 +77,7 @@ struct pv_guest_clock_vcpu {
 	uint64_t deadline;
 	uint32_t timer_count;
 	uint32_t timer_left;
+	unsigned timer_shift; /* a count is that power of two of nanoseconds; not saved */
 };
 
 struct msr_pair {
@@ -139,6 +149,12 @@ static struct kvm_device_attr offset_attr(uint64_t *offset)
 	};
 }
 
+/* Divide configuration: bits 3, 1 and 0 are the power of two minus one, 7 means by 1. */
+static unsigned count_shift(uint32_t tdcr)
+{
+	return (((tdcr & 3) | (tdcr >> 1 & 4)) + 1) & 7;
+}
+
 static void freeze_vcpu(
     const struct pv_guest_clock *clock, int fd, struct pv_guest_clock_vcpu *state)
 {
@@ -160,6 +176,7 @@ static void freeze_vcpu(
 	if (clock->vm->irqchip && ioctl(fd, KVM_GET_LAPIC, &lapic) == 0) {
 		state->timer_count = pv_le32(lapic.regs + APIC_TMICT);
 		state->timer_left = pv_le32(lapic.regs + APIC_TMCCT);
+		state->timer_shift = count_shift(pv_le32(lapic.regs + APIC_TDCR));
 	}
 }
 
@@ -254,6 +271,69 @@ static uint64_t host_khz(const struct pv_guest_clock *clock)
 {
 	int khz = ioctl(clock->vm->vcpus[0].fd, KVM_GET_TSC_KHZ, 0);
 	return khz > 0 ? (uint64_t)khz : 0;
+}
+
+static void pass_vcpu(struct pv_guest_clock_vcpu *state, uint64_t ns, uint64_t cycles)
+{
+	state->tsc += cycles;
+	state->offset += cycles;
+	if (state->timer_left == 0)
+		return;
+	/* 1 is the shortest that KVM knows: 0 would mean that it has rung. */
+	const uint64_t counts = ns >> state->timer_shift;
+	state->timer_left = counts < state->timer_left ? state->timer_left - (uint32_t)counts : 1;
+}
+
+/* A KVM without hardware under it takes an offset, but its guests read the host's TSC. */
+static bool moves_tsc(const struct pv_guest_clock *clock)
+{
+	const int fd = clock->vm->vcpus[0].fd;
+	const struct pv_guest_clock_vcpu *state = &clock->frozen[0];
+	struct msr_pair msrs = {.head.nmsrs = 1, .entries = {{.index = MSR_IA32_TSC}}};
+	uint64_t offset = state->offset + TRIAL_CYCLES;
+	struct kvm_device_attr attr = offset_attr(&offset);
+	if (!state->has_offset)
+		return true;
+	return ioctl(fd, KVM_SET_DEVICE_ATTR, &attr) == 0 && ioctl(fd, KVM_GET_MSRS, &msrs) == 1 &&
+	       (int64_t)(msrs.entries[0].data - (state->tsc + TRIAL_CYCLES)) >= 0;
+}
+
+int pv_guest_clock_pass(struct pv_guest_clock *clock, uint64_t ns, struct pv_err *err)
+{
+	const uint64_t khz = host_khz(clock);
+	const uint64_t cycles = (uint64_t)((unsigned __int128)ns * khz / 1000000);
+	if (!clock->frozen || khz == 0 || !moves_tsc(clock))
+		return pv_err_set(err, PV_ERR_SYSTEM, ENOTSUP,
+		    "guest time cannot be moved: this KVM cannot set the TSC of its guests, which "
+		    "needs hardware virtualization (kvm_intel or kvm_amd)");
+	/* The thaw sets all offsets, that of the trial among them. */
+	for (unsigned i = 0; i < clock->vm->cpus; i++)
+		pass_vcpu(&clock->frozen[i], ns, cycles);
+	clock->frozen_ns += ns;
+	return 0;
+}
+
+int pv_guest_clock_move(
+    struct pv_guest_clock *clock, const struct pv_kvm_vm *fresh, struct pv_err *err)
+{
+	const uint64_t khz = host_khz(clock);
+	for (unsigned i = 0; i < fresh->cpus && clock->scaled; i++) {
+		if (ioctl(fresh->vcpus[i].fd, KVM_SET_TSC_KHZ, (unsigned long)khz) < 0)
+			return pv_err_set(err, PV_ERR_SYSTEM, ENOTSUP,
+			    "the TSC cannot be scaled to %llu kHz again", (unsigned long long)khz);
+	}
+	for (unsigned i = 0; i < clock->vm->cpus && clock->frozen; i++) {
+		clock->frozen[i].deadline = 0;
+		clock->frozen[i].timer_count = 0;
+		clock->frozen[i].timer_left = 0;
+	}
+	return 0;
+}
+
+bool pv_guest_clock_rings(const struct pv_guest_clock *clock, unsigned vcpu)
+{
+	const struct pv_guest_clock_vcpu *state = &clock->frozen[vcpu];
+	return state->deadline != 0 && (int64_t)(state->tsc - state->deadline) >= 0;
 }
 
 int pv_guest_clock_save(

@@ -64,6 +64,23 @@ int pv_guest_clock_load(struct pv_guest_clock *clock, const struct pv_val *val, 
  */
 void pv_guest_clock_jump(struct pv_guest_clock *clock, int64_t wall_ns);
 
+/*
+ * After a freeze: makes `ns` of guest time pass, for counters, clocks and date; timers that are due
+ * by then ring when time goes on, one that repeats once. Returns 0, or -ENOTSUP with nothing
+ * changed where KVM cannot move the guest's TSC.
+ */
+int pv_guest_clock_pass(struct pv_guest_clock *clock, uint64_t ns, struct pv_err *err);
+
+/*
+ * After a freeze: time goes on in `fresh`, whose vCPUs are new ones, with no timer armed, after the
+ * thaw. Returns 0 or -ENOTSUP.
+ */
+int pv_guest_clock_move(
+    struct pv_guest_clock *clock, const struct pv_kvm_vm *fresh, struct pv_err *err);
+
+/* After a freeze: true when the deadline of a vCPU has passed and KVM has not said so to it. */
+bool pv_guest_clock_rings(const struct pv_guest_clock *clock, unsigned vcpu);
+
 /* Nanoseconds that the guest has lived through since it booted. As the next one. */
 uint64_t pv_guest_clock_elapsed(const struct pv_guest_clock *clock);
 

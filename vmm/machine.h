@@ -51,6 +51,8 @@ struct pv_machine_events {
 	void (*console)(void *ctx, enum pv_machine_console console, const void *data, size_t len);
 	/* The guest asked for a reset (reboot) and it was done: a new boot begins. */
 	void (*rebooted)(void *ctx);
+	/* The guest suspended itself to RAM (S3): no vCPU runs until pv_machine_wakeup. May be NULL. */
+	void (*suspended)(void *ctx);
 	/* The machine went to PV_MACHINE_STOPPED; its vCPUs no longer run. Not called for pv_machine_stop. */
 	void (*stopped)(void *ctx, const struct pv_machine_stop *stop);
 };
@@ -87,13 +89,31 @@ int pv_machine_start(struct pv_machine *machine, struct pv_err *err);
 int pv_machine_pause(struct pv_machine *machine, struct pv_err *err);
 int pv_machine_resume(struct pv_machine *machine, struct pv_err *err);
 
+/*
+ * Lets `ns` of guest time pass at once on a running machine: kvmclock, TSC, timers, RTC and date go on together, in steps of up to five minutes
+ * between which the guest serves what became due. A guest that is busy gets a second to come to rest first. A step takes a fraction of a millisecond
+ * of an idle guest and 20 ms of a busy one. A suspended guest serves nothing until it is woken. Returns 0 with
+ * the guest running; -EINVAL when it does not run, or has stopped on the way; -ETIMEDOUT when it left a timer unserved for ten seconds, -ENOTSUP
+ * when KVM cannot do it; then time has stopped short of the goal.
+ */
+int pv_machine_advance(struct pv_machine *machine, uint64_t ns, struct pv_err *err);
+
 /* Warm reboot of a running machine, as if the reset button was pressed: devices reset, RAM zeroed, kernel and initrd loaded again. */
 int pv_machine_reset(struct pv_machine *machine, struct pv_err *err);
 
 /* Immediate stop. Idempotent. */
 void pv_machine_stop(struct pv_machine *machine);
 
-/* [locked] Presses the ACPI power button. Returns 0, or -EINVAL when not running. */
+/*
+ * Wakes a guest that suspended itself to RAM: processors and devices are as after a reset, RAM and time go on, and the boot processor begins where
+ * the guest left word (waking vector of the FACS, ACPI 6.4, 16.3.1). Returns 0 with the guest running; -EINVAL when it is not suspended.
+ */
+int pv_machine_wakeup(struct pv_machine *machine, struct pv_err *err);
+
+/* [locked] True from the guest's entry into S3 until it is woken; the state is what it would be otherwise. */
+bool pv_machine_is_suspended(const struct pv_machine *machine);
+
+/* [locked] Presses the ACPI power button. Returns 0, or -EINVAL when not running, or suspended. */
 int pv_machine_power_button(struct pv_machine *machine);
 
 /* [locked] */

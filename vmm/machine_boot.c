@@ -150,6 +150,22 @@ static int set_vcpu(const struct pv_machine *machine, const struct pv_kvm_vm *vm
 	return 0;
 }
 
+int pv_machine_set_waking(const struct pv_kvm_vm *vm, uint32_t address, struct pv_err *err)
+{
+	const int fd = vm->vcpus[0].fd;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs = {.rflags = RFLAGS_ONE, .rip = address & 0xf};
+	if (ioctl(fd, KVM_GET_SREGS, &sregs) < 0)
+		return pv_err_system(err, errno, "vCPU 0: KVM_GET_SREGS");
+	sregs.cs.selector = (uint16_t)(address >> 4);
+	sregs.cs.base = (uint64_t)sregs.cs.selector << 4;
+	/* Firmware has turned the caches on by then. */
+	sregs.cr0 = CR0_ET;
+	if (ioctl(fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(fd, KVM_SET_REGS, &regs) < 0)
+		return pv_err_system(err, errno, "vCPU 0: KVM refuses the state to wake up in");
+	return 0;
+}
+
 int pv_machine_set_entry(
     const struct pv_machine *machine, const struct pv_kvm_vm *vm, struct pv_err *err)
 {

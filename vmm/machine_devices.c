@@ -19,16 +19,14 @@ static void serial_output(void *ctx, const void *data, size_t len)
 {
 	const struct pv_machine *machine = ctx;
 	if (machine->events.console)
-		machine->events.console(
-		    machine->events_ctx, PV_MACHINE_CONSOLE_SERIAL, data, len);
+		machine->events.console(machine->events_ctx, PV_MACHINE_CONSOLE_SERIAL, data, len);
 }
 
 static void virtio_output(void *ctx, const void *data, size_t len)
 {
 	const struct pv_machine *machine = ctx;
 	if (machine->events.console)
-		machine->events.console(
-		    machine->events_ctx, PV_MACHINE_CONSOLE_VIRTIO, data, len);
+		machine->events.console(machine->events_ctx, PV_MACHINE_CONSOLE_VIRTIO, data, len);
 }
 
 static void input_has_room(void *ctx)
@@ -72,6 +70,14 @@ static void power_off(void *ctx)
 	pv_machine_wish_stop(ctx, PV_MACHINE_STOP_POWER_OFF, "the guest powered off");
 }
 
+static void suspend(void *ctx)
+{
+	struct pv_machine *machine = ctx;
+	pv_crew_call_in(&machine->crew);
+	if (machine->events.suspended)
+		machine->events.suspended(machine->events_ctx);
+}
+
 static void reset(void *ctx)
 {
 	pv_machine_wish_reset(ctx);
@@ -88,7 +94,12 @@ static void init_platform(struct pv_machine *machine)
 	    .now = wall_now, .wake_at = rtc_wake_at, .ctx = machine};
 	/* The timer of power management counts, whatever the date. */
 	const struct pv_pm_host pm_host = {
-	    .now = elapsed_now, .power_off = power_off, .reset = reset, .ctx = machine};
+	    .now = elapsed_now,
+	    .power_off = power_off,
+	    .suspend = suspend,
+	    .reset = reset,
+	    .ctx = machine,
+	};
 	wire(machine, &machine->serial_wire, PV_LAYOUT_GSI_SERIAL);
 	wire(machine, &machine->rtc_wire, PV_LAYOUT_GSI_RTC);
 	wire(machine, &machine->sci_wire, PV_LAYOUT_GSI_SCI);
@@ -252,7 +263,7 @@ void pv_machine_devices_resume(struct pv_machine *machine)
 
 int pv_machine_power_button(struct pv_machine *machine)
 {
-	if (machine->state != PV_MACHINE_RUNNING || machine->no_devices)
+	if (machine->state != PV_MACHINE_RUNNING || machine->no_devices || machine->pm.suspended)
 		return -EINVAL;
 	pv_pm_power_button(&machine->pm);
 	return 0;

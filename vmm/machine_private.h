@@ -65,6 +65,7 @@ struct pv_machine_slot {
 /* What the guest asked for, and what happens when all vCPUs are parked; the higher one wins. */
 enum pv_machine_wish {
 	PV_MACHINE_WISH_NONE,
+	PV_MACHINE_WISH_WAKE, /* of a guest that is suspended */
 	PV_MACHINE_WISH_RESET,
 	PV_MACHINE_WISH_STOP, /* `stop` says why */
 };
@@ -183,6 +184,15 @@ int pv_machine_load(struct pv_machine *machine, struct pv_err *err);
 int pv_machine_set_entry(
     const struct pv_machine *machine, const struct pv_kvm_vm *vm, struct pv_err *err);
 
+/* Sets the boot vCPU to begin in real mode at an address of the first MiB (ACPI 6.4, 16.3.1.1). */
+int pv_machine_set_waking(const struct pv_kvm_vm *vm, uint32_t address, struct pv_err *err);
+
+/* --- machine_wake.c --- */
+
+/* [locked, begun, all parked] Brings a suspended guest back. The lock is dropped meanwhile. On
+ * failure the machine wishes to stop. */
+void pv_machine_wake(struct pv_machine *machine);
+
 /* --- machine_exit.c --- */
 
 /* pv_crew_ops.exited and .failed; ctx = struct pv_machine *. */
@@ -201,9 +211,21 @@ int pv_machine_state_load(
 /* --- machine_run.c --- */
 
 /* Take the loop lock and the machine for an operation that is called `what` in refusals, and give
- * both back. Fails, holding nothing, when the machine is not paused. */
+ * both back. Fails, holding nothing, when the machine is not paused, or running. */
 int pv_machine_begin_paused(struct pv_machine *machine, const char *what, struct pv_err *err);
+int pv_machine_begin_running(struct pv_machine *machine, const char *what, struct pv_err *err);
+/* [locked, begun] Says that `what` cannot be done in this state. Returns -EINVAL. */
+int pv_machine_refuse(const struct pv_machine *machine, const char *what, struct pv_err *err);
+/* [locked, begun] Parks all vCPUs. The lock is dropped meanwhile. */
+void pv_machine_park(struct pv_machine *machine);
 void pv_machine_end(struct pv_machine *machine);
+/* [locked] Lets the vCPUs run, unless the guest is suspended. */
+void pv_machine_let_go(struct pv_machine *machine);
+/*
+ * [locked, begun, all parked] The virtual machine makes room for `fresh`, in which no vCPU has run;
+ * guest time is started or thawed by the caller.
+ */
+void pv_machine_swap_vm(struct pv_machine *machine, const struct pv_kvm_vm *fresh);
 /* [locked, begun, all parked] Carries out what the guest, or the machine itself, wishes. */
 void pv_machine_settle(struct pv_machine *machine);
 

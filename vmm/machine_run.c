@@ -14,6 +14,9 @@
  *   created --start--> running <--pause, resume--> paused (freeze, rewind)
  *   restored: begins in paused
  *      all of them --stop, or the guest's wish--> stopped, for good
+ *
+ * A guest that suspends itself stays in its state, running or paused, and its vCPUs at the gate:
+ * pv_machine_let_go does not open it until the guest is woken (machine_wake.c) or reset.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -48,7 +51,7 @@ void pv_machine_end(struct pv_machine *machine)
 	pv_loop_unlock(machine->loop);
 }
 
-static int refuse(const struct pv_machine *machine, const char *what, struct pv_err *err)
+int pv_machine_refuse(const struct pv_machine *machine, const char *what, struct pv_err *err)
 {
 	if (machine->state == PV_MACHINE_STOPPED)
 		return pv_err_set(err, PV_ERR_STATE, EINVAL,
@@ -57,18 +60,28 @@ static int refuse(const struct pv_machine *machine, const char *what, struct pv_
 	    STATE_NAMES[machine->state]);
 }
 
-int pv_machine_begin_paused(struct pv_machine *machine, const char *what, struct pv_err *err)
+static int begin_in(
+    struct pv_machine *machine, enum pv_machine_state state, const char *what, struct pv_err *err)
 {
 	begin(machine);
-	if (machine->state == PV_MACHINE_PAUSED)
+	if (machine->state == state)
 		return 0;
-	int code = refuse(machine, what, err);
+	int code = pv_machine_refuse(machine, what, err);
 	pv_machine_end(machine);
 	return code;
 }
 
-/* [locked, busy] Parks all vCPUs. The lock is dropped meanwhile. */
-static void park(struct pv_machine *machine)
+int pv_machine_begin_paused(struct pv_machine *machine, const char *what, struct pv_err *err)
+{
+	return begin_in(machine, PV_MACHINE_PAUSED, what, err);
+}
+
+int pv_machine_begin_running(struct pv_machine *machine, const char *what, struct pv_err *err)
+{
+	return begin_in(machine, PV_MACHINE_RUNNING, what, err);
+}
+
+void pv_machine_park(struct pv_machine *machine)
 {
 	pv_loop_unlock(machine->loop);
 	pv_crew_call_in(&machine->crew);
@@ -110,6 +123,21 @@ static int rebuild(struct pv_machine *machine, struct pv_kvm_vm *fresh, struct p
 	return code;
 }
 
+void pv_machine_swap_vm(struct pv_machine *machine, const struct pv_kvm_vm *fresh)
+{
+	struct pv_reap *reap = pv_reap_create(machine->kvm->reaper,
+	    PV_KVM_VM_REAP_FDS(machine->cpus), PV_KVM_VM_REAP_MAPPINGS(machine->cpus));
+	pv_kvm_vm_finish(&machine->vm, reap);
+	machine->vm = *fresh;
+	pv_reap_start(reap);
+}
+
+void pv_machine_let_go(struct pv_machine *machine)
+{
+	if (!machine->pm.suspended)
+		pv_crew_go(&machine->crew);
+}
+
 /*
  * [locked, busy, all parked] Back to the first instruction; the lock is dropped for the long part,
  * during which devices are in reset and touch no memory. On failure the machine wishes to stop.
@@ -137,11 +165,7 @@ static void do_reset(struct pv_machine *machine)
 		pv_machine_wish_stop(machine, PV_MACHINE_STOP_CRASHED, err.text);
 		return;
 	}
-	struct pv_reap *reap = pv_reap_create(machine->kvm->reaper,
-	    PV_KVM_VM_REAP_FDS(machine->cpus), PV_KVM_VM_REAP_MAPPINGS(machine->cpus));
-	pv_kvm_vm_finish(&machine->vm, reap);
-	machine->vm = fresh;
-	pv_reap_start(reap);
+	pv_machine_swap_vm(machine, &fresh);
 	pv_guest_clock_start(&machine->clock);
 	if (!machine->no_devices)
 		pv_machine_devices_wake(machine);
@@ -155,9 +179,16 @@ void pv_machine_settle(struct pv_machine *machine)
 	while (machine->wish != PV_MACHINE_WISH_NONE) {
 		if (machine->wish == PV_MACHINE_WISH_STOP)
 			enter_stopped(machine);
+		else if (machine->wish == PV_MACHINE_WISH_WAKE)
+			pv_machine_wake(machine);
 		else
 			do_reset(machine);
 	}
+}
+
+bool pv_machine_is_suspended(const struct pv_machine *machine)
+{
+	return machine->pm.suspended;
 }
 
 void pv_machine_wish_reset(struct pv_machine *machine)
@@ -191,7 +222,7 @@ void pv_machine_all_parked(void *ctx)
 	machine->busy = true;
 	pv_machine_settle(machine);
 	if (machine->state == PV_MACHINE_RUNNING)
-		pv_crew_go(&machine->crew);
+		pv_machine_let_go(machine);
 	pv_machine_end(machine);
 }
 
@@ -209,7 +240,7 @@ static int start_first(struct pv_machine *machine, struct pv_err *err)
 		pv_guest_clock_set_wall(&machine->clock, pv_clock_wall());
 	pv_guest_clock_start(&machine->clock);
 	machine->state = PV_MACHINE_RUNNING;
-	pv_crew_go(&machine->crew);
+	pv_machine_let_go(machine);
 	return 0;
 }
 
@@ -227,7 +258,7 @@ static int go_on(struct pv_machine *machine, struct pv_err *err)
 			pv_machine_devices_resume(machine);
 	}
 	machine->restored = false;
-	pv_crew_go(&machine->crew);
+	pv_machine_let_go(machine);
 	return 0;
 }
 
@@ -240,7 +271,7 @@ int pv_machine_start(struct pv_machine *machine, struct pv_err *err)
 	else if (machine->state == PV_MACHINE_PAUSED)
 		code = go_on(machine, err);
 	else
-		code = refuse(machine, "start", err);
+		code = pv_machine_refuse(machine, "start", err);
 	pv_machine_end(machine);
 	return code;
 }
@@ -252,7 +283,7 @@ int pv_machine_resume(struct pv_machine *machine, struct pv_err *err)
 	if (machine->state == PV_MACHINE_PAUSED)
 		code = go_on(machine, err);
 	else
-		code = refuse(machine, "resume", err);
+		code = pv_machine_refuse(machine, "resume", err);
 	pv_machine_end(machine);
 	return code;
 }
@@ -262,13 +293,13 @@ int pv_machine_pause(struct pv_machine *machine, struct pv_err *err)
 	int code = 0;
 	begin(machine);
 	if (machine->state != PV_MACHINE_RUNNING) {
-		code = refuse(machine, "pause", err);
+		code = pv_machine_refuse(machine, "pause", err);
 		goto out;
 	}
-	park(machine);
+	pv_machine_park(machine);
 	pv_machine_settle(machine);
 	if (machine->state != PV_MACHINE_RUNNING) {
-		code = refuse(machine, "pause", err);
+		code = pv_machine_refuse(machine, "pause", err);
 		goto out;
 	}
 	machine->state = PV_MACHINE_PAUSED;
@@ -285,19 +316,38 @@ int pv_machine_reset(struct pv_machine *machine, struct pv_err *err)
 	int code = 0;
 	begin(machine);
 	if (machine->state != PV_MACHINE_RUNNING) {
-		code = refuse(machine, "reset", err);
+		code = pv_machine_refuse(machine, "reset", err);
 		goto out;
 	}
-	park(machine);
+	pv_machine_park(machine);
 	/* A guest that has just died or powered off stays so. */
 	if (machine->wish != PV_MACHINE_WISH_STOP)
 		machine->wish = PV_MACHINE_WISH_RESET;
 	pv_machine_settle(machine);
 	if (machine->state == PV_MACHINE_RUNNING)
-		pv_crew_go(&machine->crew);
+		pv_machine_let_go(machine);
 	else
-		code = refuse(machine, "reset", err);
+		code = pv_machine_refuse(machine, "reset", err);
 out:
+	pv_machine_end(machine);
+	return code;
+}
+
+int pv_machine_wakeup(struct pv_machine *machine, struct pv_err *err)
+{
+	int code = pv_machine_begin_running(machine, "wake", err);
+	if (code < 0)
+		return code;
+	pv_machine_park(machine);
+	if (machine->pm.suspended && machine->wish == PV_MACHINE_WISH_NONE)
+		machine->wish = PV_MACHINE_WISH_WAKE;
+	else
+		code = pv_err_set(err, PV_ERR_STATE, EINVAL, "the guest is not suspended");
+	pv_machine_settle(machine);
+	if (machine->state == PV_MACHINE_RUNNING)
+		pv_machine_let_go(machine);
+	else
+		code = pv_machine_refuse(machine, "wake", err);
 	pv_machine_end(machine);
 	return code;
 }

@@ -4,11 +4,11 @@
  * The machine is always in ACPI mode: SCI_EN is set and there is no SMI command port. Events set a
  * status bit; status and enable together drive the SCI, a level that falls when the guest has
  * written ones to the status bits. Sleep is what PM1 control is told: S5 powers off; S3 is recorded
- * and ends with the power button, which sets WAK_STS, so Linux, which waits for that bit in a loop,
- * goes on where it was; no state is lost in this S3.
+ * and told to the machine, which stops all vCPUs, and ends when the machine is woken
+ * (vmm/machine_wake.c): then everything but RAM is as after a reset, and WAK_STS says why.
  *
- * Under the loop lock: ports on vCPU threads, the button on any. ACPI 6.4, sections 4.8.3
- * and 4.8.4.
+ * Under the loop lock: ports on vCPU threads, the button on any. ACPI 6.4, sections 4.8.3,
+ * 4.8.4 and 16.1.
  */
 #include "vmm/pm.h"
 
@@ -76,20 +76,14 @@ static void read_ports(void *ctx, uint64_t offset, void *data, unsigned len)
 		((uint8_t *)data)[i] = block[offset + i];
 }
 
-static void wake(struct pv_pm *pm)
-{
-	if (!pm->suspended)
-		return;
-	pm->suspended = false;
-	pm->status |= PM1_WAKE;
-}
-
 static void sleep_now(struct pv_pm *pm, unsigned type)
 {
 	if (type == PV_LAYOUT_SLEEP_S5)
 		pm->host.power_off(pm->host.ctx);
-	else if (type == PV_LAYOUT_SLEEP_S3)
-		pm->suspended = true;
+	if (type != PV_LAYOUT_SLEEP_S3)
+		return;
+	pm->suspended = true;
+	pm->host.suspend(pm->host.ctx);
 }
 
 static void write_control(struct pv_pm *pm, uint16_t value)
@@ -156,8 +150,13 @@ void pv_pm_reset(struct pv_pm *pm)
 void pv_pm_power_button(struct pv_pm *pm)
 {
 	pm->status |= PM1_POWER_BUTTON;
-	wake(pm);
 	update_sci(pm);
+}
+
+void pv_pm_wake(struct pv_pm *pm)
+{
+	pv_pm_reset(pm);
+	pm->status = PM1_WAKE;
 }
 
 void pv_pm_raise_gpe(struct pv_pm *pm, unsigned event)

@@ -21,6 +21,7 @@ struct pv_val;
 struct pv_pm_host {
 	int64_t (*now)(void *ctx);    /* guest time in nanoseconds, any origin */
 	void (*power_off)(void *ctx); /* the guest entered S5 */
+	void (*suspend)(void *ctx);   /* the guest entered S3: no vCPU runs until it is woken */
 	void (*reset)(void *ctx);     /* the guest wrote the reset register */
 	void *ctx;
 };
@@ -47,8 +48,11 @@ void pv_pm_reset(struct pv_pm *pm);
 void pv_pm_save(const struct pv_pm *pm, struct pv_pack *pack);
 int pv_pm_load(struct pv_pm *pm, const struct pv_val *val, struct pv_err *err);
 
-/* Presses the power button; it also wakes a suspended guest. */
+/* Presses the power button. */
 void pv_pm_power_button(struct pv_pm *pm);
+
+/* Power is back after S3: registers as after a reset, but that they tell of the sleep. */
+void pv_pm_wake(struct pv_pm *pm);
 
 /* Raises general-purpose event `event` (0 to 15). */
 void pv_pm_raise_gpe(struct pv_pm *pm, unsigned event);

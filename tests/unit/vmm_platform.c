@@ -21,6 +21,7 @@ struct bench {
 	int64_t now_ns;
 	bool sci;
 	unsigned power_offs;
+	unsigned suspends;
 	unsigned resets;
 };
 
@@ -32,6 +33,11 @@ static int64_t now(void *ctx)
 static void power_off(void *ctx)
 {
 	((struct bench *)ctx)->power_offs++;
+}
+
+static void suspend(void *ctx)
+{
+	((struct bench *)ctx)->suspends++;
 }
 
 static void reset(void *ctx)
@@ -49,7 +55,12 @@ static int set_up(void **state)
 	static struct bench bench;
 	bench = (struct bench){0};
 	const struct pv_pm_host host = {
-	    .now = now, .power_off = power_off, .reset = reset, .ctx = &bench};
+	    .now = now,
+	    .power_off = power_off,
+	    .suspend = suspend,
+	    .reset = reset,
+	    .ctx = &bench,
+	};
 	pv_pm_init(&bench.pm, (struct pv_irq_line){set_sci, &bench}, &host);
 	*state = &bench;
 	return 0;
@@ -92,14 +103,25 @@ static void test_s5_powers_off_and_other_types_do_not(void **state)
 	assert_int_equal(bench->power_offs, 1);
 }
 
-static void test_button_wakes_a_suspended_guest(void **state)
+static void test_s3_is_told_once_and_ends_with_the_wake_bit(void **state)
 {
 	struct bench *bench = *state;
+	out(bench, PV_LAYOUT_PM_EVENT + 2, 1 << 8, 2);
 	out(bench, PV_LAYOUT_PM_CONTROL, 1 << 13 | PV_LAYOUT_SLEEP_S3 << 10, 2);
+	assert_int_equal(bench->suspends, 1);
 	assert_int_equal(in(bench, PV_LAYOUT_PM_EVENT, 2) >> 15, 0);
 	pv_pm_power_button(&bench->pm);
+	assert_true(bench->pm.suspended);
+	assert_true(bench->sci);
+	pv_pm_wake(&bench->pm);
 	assert_false(bench->pm.suspended);
-	assert_int_equal(in(bench, PV_LAYOUT_PM_EVENT, 2) >> 15, 1);
+	assert_false(bench->sci);
+	assert_int_equal(in(bench, PV_LAYOUT_PM_EVENT, 2), 1 << 15);
+	assert_int_equal(in(bench, PV_LAYOUT_PM_EVENT + 2, 2), 0);
+	assert_int_equal(in(bench, PV_LAYOUT_PM_CONTROL, 2) & 1, 1);
+	out(bench, PV_LAYOUT_PM_EVENT, 1 << 15, 2);
+	assert_int_equal(in(bench, PV_LAYOUT_PM_EVENT, 2), 0);
+	assert_int_equal(bench->suspends, 1);
 }
 
 static void test_timer_counts_at_its_frequency(void **state)
@@ -270,7 +292,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(test_power_button_raises_the_sci_until_acknowledged, set_up),
 	    cmocka_unit_test_setup(test_s5_powers_off_and_other_types_do_not, set_up),
-	    cmocka_unit_test_setup(test_button_wakes_a_suspended_guest, set_up),
+	    cmocka_unit_test_setup(test_s3_is_told_once_and_ends_with_the_wake_bit, set_up),
 	    cmocka_unit_test_setup(test_timer_counts_at_its_frequency, set_up),
 	    cmocka_unit_test_setup(test_reset_register_wants_its_value, set_up),
 	    cmocka_unit_test_setup(test_general_purpose_events_share_the_sci, set_up),
