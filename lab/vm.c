@@ -186,11 +186,31 @@ int pv_vm_reset(struct pv_vm *vm, struct pv_err *err)
 	return status;
 }
 
+int pv_vm_wakeup(struct pv_vm *vm, struct pv_err *err)
+{
+	int status = enter(vm, PV_VM_BOOTED, "wakeup", err);
+	if (status)
+		return status;
+	pv_loop_unlock(vm->host->loop);
+	status = pv_machine_wakeup(vm->machine, err);
+	if (status)
+		return pv_err_prefix(err, "vm `%s`: cannot wake up", vm->name);
+	pv_loop_lock(vm->host->loop);
+	status = pv_vm_wait_agent(vm, "wakeup", pv_clock_deadline(vm->agent_wait_ns), err);
+	pv_loop_unlock(vm->host->loop);
+	return status;
+}
+
 int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err)
 {
 	int status = enter(vm, PV_VM_BOOTED, "power_button", err);
 	if (status)
 		return status;
+	if (pv_machine_is_suspended(vm->machine)) {
+		pv_loop_unlock(vm->host->loop);
+		return pv_err_set(err, PV_ERR_STATE, EBADFD,
+		    "vm `%s` is suspended; use wakeup() (cannot power_button)", vm->name);
+	}
 	status = pv_machine_power_button(vm->machine);
 	int64_t deadline = pv_clock_deadline(vm->agent_wait_ns);
 	const unsigned endings = vm->reports.endings;
@@ -287,7 +307,8 @@ int pv_vm_agent(struct pv_vm *vm, const char *action, struct pv_agent **out, str
 	if (status)
 		return status;
 	/* A guest that reboots on its own is booted all the while; its agent comes back. */
-	if (!pv_agent_is_ready(vm->agent) || vm->host->interrupt)
+	if (!pv_agent_is_ready(vm->agent) || vm->host->interrupt ||
+	    (vm->machine && pv_machine_is_suspended(vm->machine)))
 		status = pv_vm_wait_agent(vm, action, pv_clock_deadline(vm->agent_wait_ns), err);
 	pv_loop_unlock(vm->host->loop);
 	*out = vm->agent;

@@ -12,6 +12,7 @@
 
 #include "agent/host/batch.h"
 #include "agent/host/client.h"
+#include "agent/host/clock.h"
 #include "agent/host/open_file.h"
 #include "agent/host/path.h"
 #include "agent/host/process.h"
@@ -57,6 +58,17 @@ int pv_vm_resume(struct pv_vm *vm, struct pv_err *err);
 void pv_vm_shutdown(struct pv_vm *vm);
 /* Warm reboot; returns when the agent answers again. */
 int pv_vm_reset(struct pv_vm *vm, struct pv_err *err);
+/*
+ * Lets `ns` of guest time pass at once, for all that counts it (pv_machine_advance of
+ * vmm/machine.h), at most PV_VM_ADVANCE_MAX. On failure a part may have passed.
+ */
+#define PV_VM_ADVANCE_MAX (INT64_C(3652) * 86400 * 1000000000)
+int pv_vm_advance(struct pv_vm *vm, int64_t ns, struct pv_err *err);
+/*
+ * Wakes a guest that suspended itself to RAM, and returns when its agent answers again; -EINVAL when
+ * it is not suspended. What was in flight when it went to sleep has failed then.
+ */
+int pv_vm_wakeup(struct pv_vm *vm, struct pv_err *err);
 /* Presses the power button and waits until the guest has powered off, at most the agent timeout. */
 int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err);
 

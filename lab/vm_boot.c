@@ -61,9 +61,16 @@ static void on_stopped(void *ctx, const struct pv_machine_stop *stop)
 	pv_loop_wake(vm->host->loop);
 }
 
+static void on_suspended(void *ctx)
+{
+	struct pv_vm *vm = ctx;
+	pv_loop_wake(vm->host->loop);
+}
+
 static const struct pv_machine_events machine_events = {
     .console = on_console,
     .rebooted = on_rebooted,
+    .suspended = on_suspended,
     .stopped = on_stopped,
 };
 
@@ -237,6 +244,9 @@ static int find_verdict(struct pv_vm *vm, const char *what, unsigned endings, st
 		return pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN,
 		    "vm `%s`: %s: the guest died before its agent answered: %s", vm->name, what,
 		    vm->death[0] ? vm->death : "it was shut down");
+	if (vm->machine && pv_machine_is_suspended(vm->machine))
+		return pv_err_set(err, PV_ERR_STATE, EBADFD,
+		    "vm `%s` is suspended; use wakeup() (cannot %s)", vm->name, what);
 	if (pv_agent_refusal(vm->agent))
 		return pv_err_set(err, PV_ERR_GUEST, EPROTO, "vm `%s`: %s: %s", vm->name, what,
 		    pv_agent_refusal(vm->agent));

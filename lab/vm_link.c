@@ -18,6 +18,7 @@
 #include "base/loop.h"
 #include "lab/host.h"
 #include "lab/vm_private.h"
+#include "virtio/device.h"
 #include "virtio/stream_port.h"
 #include "virtio/vsock.h"
 #include "vmm/template.h"
@@ -97,7 +98,11 @@ static void port_closed(void *ctx)
 	/* A guest that panics and reboots loses the connection first of all. */
 	pv_vm_verdict_hurry(vm);
 	pv_agent_closed(vm->agent);
-	if (was_ready && (vm->state == PV_VM_BOOTED || vm->state == PV_VM_PAUSED)) {
+	/* A driver that resets its device ends all connections: the guest suspends itself, reboots
+	 * or powers off, and a driver that is bound again lets the agent come back. */
+	const bool is_reset =
+	    vm->machine && pv_vsock_virtio(pv_machine_vsock(vm->machine))->status == 0;
+	if (was_ready && !is_reset && (vm->state == PV_VM_BOOTED || vm->state == PV_VM_PAUSED)) {
 		vm->state = PV_VM_DEAD;
 		snprintf(vm->death, sizeof(vm->death),
 		    "agent connection lost: the agent in the guest ended or was killed");

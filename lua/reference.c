@@ -17,6 +17,7 @@ static const struct pv_reference_table *const tables[] = {
     &pv_reference_file,
     &pv_reference_syscall,
     &pv_reference_console,
+    &pv_reference_clock,
     &pv_reference_stream,
     &pv_reference_legacy,
 };

@@ -37,6 +37,7 @@ extern const struct pv_reference_table pv_reference_worker;
 extern const struct pv_reference_table pv_reference_file;
 extern const struct pv_reference_table pv_reference_syscall;
 extern const struct pv_reference_table pv_reference_console;
+extern const struct pv_reference_table pv_reference_clock;
 extern const struct pv_reference_table pv_reference_stream;
 extern const struct pv_reference_table pv_reference_sys;
 extern const struct pv_reference_table pv_reference_legacy;

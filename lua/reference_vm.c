@@ -16,6 +16,13 @@ static const struct pv_reference_entry entries[] = {
     ENTRY("VM", "reset", METHOD, "vm:reset()",
 	"Reboots the guest and returns when its agent answers again. The console's log goes on.",
 	"0.1"),
+    ENTRY("VM", "wakeup", METHOD, "vm:wakeup()",
+	"Wakes a guest that suspended itself to RAM (`echo mem > /sys/power/state`), and returns "
+	"when "
+	"its agent answers again. An error when it is not suspended. Operations that were in "
+	"progress "
+	"when it went to sleep have failed.",
+	"0.1"),
     ENTRY("VM", "power_button", METHOD, "vm:power_button()",
 	"Presses the power button and waits until the guest has powered off.", "0.1"),
     ENTRY("VM", "shutdown", METHOD, "vm:shutdown()",
@@ -52,6 +59,8 @@ static const struct pv_reference_entry entries[] = {
 	"How many streams from the guest are open.", "0.1"),
     ENTRY("VM", "console", METHOD, "vm:console() -> Console",
 	"The guest's console; works in every state.", "0.1"),
+    ENTRY("VM", "clock", METHOD, "vm:clock() -> Clock",
+	"The guest's clocks: the date, and time that passes.", "0.1"),
     ENTRY("VM", "run", METHOD, "vm:run(command, args_or_opts?) -> RunResult",
 	"Runs a command in the guest and waits for its end. With a string alone the guest's shell "
 	"runs it; with an array of arguments it is a program that is looked "

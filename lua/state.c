@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/utf8.h"
 #include "lab/lab.h"
+#include "lua/clock.h"
 #include "lua/batch.h"
 #include "lua/console.h"
 #include "lua/console_stream.h"
@@ -127,6 +128,7 @@ static int open_all(lua_State *L)
 	pv_lua_lab_snapshot_open(L);
 	pv_lua_run_result_open(L);
 	pv_lua_console_open(L);
+	pv_lua_clock_open(L);
 	pv_lua_file_open(L);
 	pv_lua_tail_open(L);
 	pv_lua_console_stream_open(L);

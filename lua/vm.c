@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "lab/vm.h"
 #include "lua/argument.h"
+#include "lua/clock.h"
 #include "lua/console.h"
 #include "lua/error.h"
 #include "lua/handle.h"
@@ -105,6 +106,11 @@ static int vm_reset(lua_State *L)
 	return act(L, "vm:reset", pv_vm_reset);
 }
 
+static int vm_wakeup(lua_State *L)
+{
+	return act(L, "vm:wakeup", pv_vm_wakeup);
+}
+
 static int vm_power_button(lua_State *L)
 {
 	return act(L, "vm:power_button", pv_vm_power_button);
@@ -189,6 +195,13 @@ static int vm_console(lua_State *L)
 	return 1;
 }
 
+static int vm_clock(lua_State *L)
+{
+	pv_lua_vm_check(L, "vm:clock");
+	pv_lua_clock_push(L, 1);
+	return 1;
+}
+
 static int vm_tostring(lua_State *L)
 {
 	struct handle *handle = pv_lua_argument_self(L, 1, PV_LUA_VM_TYPE, "tostring");
@@ -228,6 +241,8 @@ static const luaL_Reg methods[] = {
     {"pause",	      vm_pause	      },
     {"resume",	       vm_resume		},
     {"reset",	      vm_reset	      },
+    {"clock",	      vm_clock	      },
+    {"wakeup",	       vm_wakeup		},
     {"power_button",	     vm_power_button	    },
     {"shutdown",		 vm_shutdown	    },
     {"close",	      vm_close	      },

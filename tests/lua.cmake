@@ -1,5 +1,6 @@
 # The test language on a lab whose guests are fake (tests/unit/fake_lab.h): no KVM. The names, options and configuration are the real ones.
 add_library(pv_lua_rig STATIC
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_clock.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_batch.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_file.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_fixture.c
@@ -38,6 +39,7 @@ foreach(name reference reset testcase context meta interrupt wait lab lab_batch 
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()
 pv_unit_test(lua_file pv_lua_rig)
+pv_unit_test(lua_clock pv_lua_rig)
 pv_unit_test(lua_stream pv_lua_rig)
 
 # Generated from the reference; the part in Lua stands beside it.

@@ -241,6 +241,20 @@ int pv_vm_reset(struct pv_vm *vm, struct pv_err *err)
 	return change(vm, PV_VM_BOOTED, PV_VM_BOOTED, "reset", err);
 }
 
+int pv_vm_advance(struct pv_vm *vm, int64_t ns, struct pv_err *err)
+{
+	if (ns < 0)
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL, "monotonic time cannot go back");
+	return change(vm, PV_VM_BOOTED, PV_VM_BOOTED, "advance", err);
+}
+
+int pv_vm_wakeup(struct pv_vm *vm, struct pv_err *err)
+{
+	int status = change(vm, PV_VM_BOOTED, PV_VM_BOOTED, "wakeup", err);
+	return status ? status
+		      : pv_err_set(err, PV_ERR_STATE, EINVAL, "the guest is not suspended");
+}
+
 int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err)
 {
 	return change(vm, PV_VM_BOOTED, PV_VM_SHUTDOWN, "power_button", err);

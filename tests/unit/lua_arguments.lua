@@ -47,6 +47,8 @@ local arguments = {
     job = {valid = nil, wrong = kind("boolean", "table", "func", "string", NEGATIVE, NAN, INF, HALF)}, index = whole, fd = whole, request = whole, bufs = table_only, pointers = table_only,
     ["VM.syscall_buf.args"] = table_only, ["VM.syscall_bufs.args"] = table_only, ["VM.syscall_ptr.args"] = table_only,
     ["VM.syscall_buf.data"] = buffer, ["VM.syscall_ptr.data"] = buffer, ["VM.ioctl_buf.data"] = buffer,
+    duration = span, seconds = {valid = 1, wrong = kind("boolean", "table", "func", "string", NAN, INF)}, nanoseconds = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF)},
+    ["Clock.advance.duration"] = {valid = 1, wrong = kind("boolean", "table", "func", NAN, INF, {"\"soon\"", "soon"})},
     expected = anything, actual = anything, message = anything, number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
     text = {valid = "1", wrong = kind("boolean", "table", "func")},
     parents_or_opts = {valid = {}, wrong = kind("func", "number", "string")},
@@ -64,6 +66,7 @@ local arguments = {
 local aliases = {
     args_or_opts = {"second argument"}, member = {"lab:include", "array entries"}, name_or_member = {"lab:remove"}, hay = {"arguments"},
     needle = {"arguments"}, fn = {"bad arguments"}, meta = {"bad arguments"}, ["global.test.name"] = {"bad arguments"},
+    seconds = {"value"}, nanoseconds = {"value"}, ["Clock.advance.duration"] = {"clock:advance"},
     parents_or_opts = {"opts"}, host = {"host path"}, guest = {"guest path"}, data = {"content"}, snapshot = {"path"}, ["Lab.restore.snapshot"] = {"path", "directory"},
 }
 
@@ -80,7 +83,7 @@ local function objects()
     v:batch(function(b) batch = b end)
     return {
         Batch = batch,
-        VM = v, Lab = provium, sys = provium.sys, Console = v:console(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
+        VM = v, Lab = provium, sys = provium.sys, Console = v:console(), Clock = v:clock(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
         Process = v:run_async("x"), Worker = v:spawn_worker(),
         SyscallHandle = v:syscall_async(39), File = v:open_file("/f", {read = true}),
         Tail = v:tail_file("x"), ConsoleStream = v:console():read(),

@@ -47,6 +47,7 @@ static const char walker[] =
     " all('IoctlResult', v:ioctl(1, 2, 'x'))\n"
     " all('SyscallResult', v:syscall(39))\n"
     " all('Console', debug.getmetatable(v:console()).__index)\n"
+    " all('Clock', debug.getmetatable(v:clock()).__index)\n"
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
     "debug.getmetatable(r).__index)\n"
     " v:write_file('/x', '') all('Stat', v:stat('/x')) all('DirEntry', v:listdir('/full')[1])\n"
@@ -125,6 +126,10 @@ static void options_are_read(void **state)
 		else if (strcmp(entry->owner, "RestoreOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):restore('x', {%s = print})", name);
+		else if (strcmp(entry->owner, "AdvanceOptions") == 0)
+			pv_bytes_printf(&script,
+			    "provium:vm('v', 'tiny'):boot():clock():advance(1, {%s = print})",
+			    name);
 		else if (strcmp(entry->owner, "WorkerOptions") == 0)
 			pv_bytes_printf(&script,
 			    "provium:vm('v', 'tiny'):boot():spawn_worker({%s = print})", name);
