@@ -97,11 +97,17 @@ static void port_closed(void *ctx)
 	vm->conn = NULL;
 	/* A guest that panics and reboots loses the connection first of all. */
 	pv_vm_verdict_hurry(vm);
-	pv_agent_closed(vm->agent);
 	/* A driver that resets its device ends all connections: the guest suspends itself, reboots
 	 * or powers off, and a driver that is bound again lets the agent come back. */
 	const bool is_reset =
 	    vm->machine && pv_vsock_virtio(pv_machine_vsock(vm->machine))->status == 0;
+	if (is_reset)
+		pv_agent_drop(vm->agent,
+		    "the agent connection was lost: the guest reset its socket device, as it does "
+		    "before it suspends, reboots or powers off",
+		    false);
+	else
+		pv_agent_closed(vm->agent);
 	if (was_ready && !is_reset && (vm->state == PV_VM_BOOTED || vm->state == PV_VM_PAUSED)) {
 		vm->state = PV_VM_DEAD;
 		snprintf(vm->death, sizeof(vm->death),
