@@ -112,6 +112,11 @@ static void end(lua_State *L, struct pv_lua_resource *resource)
 static int process_close(lua_State *L)
 {
 	struct process *process = check(L, "proc:close");
+	struct pv_lua_principal self;
+	/* A guest that stands still can end nothing: the process stays open. */
+	if (pv_lua_resource_is_open(&process->resource) &&
+	    pv_vm_state(process->resource.vm) == PV_VM_PAUSED)
+		pv_lua_process_reach(L, "proc:close", "close a process", &self);
 	pv_lua_resource_close(L, 1, &process->resource);
 	return 0;
 }

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -327,6 +329,50 @@ static void streams_and_the_wait_see_everything_each(void **state)
 	assert_int_equal(pv_agent_process_close(by, process.handle, &err), 0);
 }
 
+struct waiting {
+	struct agent_rig *rig;
+	const struct pv_agent_process *process;
+	int status;
+	struct pv_err err;
+};
+
+static void *wait_in_vain(void *ctx)
+{
+	struct waiting *waiting = ctx;
+	struct pv_agent_exec_result result;
+	waiting->status = pv_agent_process_wait(PV_PRINCIPAL(waiting->rig->agent),
+	    waiting->process->handle, PV_CLOCK_NEVER, &result, &waiting->err);
+	return NULL;
+}
+
+static void a_wait_that_is_given_up_leaves_the_program(void **state)
+{
+	struct agent_rig *rig = *state;
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_agent_process process = start(rig, "echo out; exec sleep 1000");
+	struct waiting waiting = {.rig = rig, .process = &process, .err = PV_ERR_INIT};
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, wait_in_vain, &waiting), 0);
+	pv_loop_lock(rig->loop);
+	while (pv_agent_in_flight(rig->agent) == 0) {
+		pv_loop_unlock(rig->loop);
+		sched_yield();
+		pv_loop_lock(rig->loop);
+	}
+	pv_agent_cancel(rig->agent, "time is up");
+	pv_loop_unlock(rig->loop);
+	pthread_join(thread, NULL);
+	assert_int_equal(waiting.status, -ECANCELED);
+	assert_non_null(strstr(waiting.err.text, ": time is up"));
+	assert_true(is_running(rig, &process));
+	/* It can be waited for as if nothing had been. */
+	assert_int_equal(
+	    pv_agent_process_signal(PV_PRINCIPAL(rig->agent), process.handle, SIGKILL, &err), 0);
+	struct pv_agent_exec_result result = wait_for(rig, &process, PV_CLOCK_NEVER);
+	assert_int_equal(result.kind, PV_AGENT_SIGNALLED);
+	agent_rig_free(&result);
+}
+
 static void the_end_of_the_agent_ends_what_it_had_started(void **state)
 {
 	struct agent_rig *rig = *state;
@@ -371,6 +417,7 @@ int main(void)
 	    TEST(input_can_be_closed_and_be_broken),
 	    TEST(fifty_write_at_once),
 	    TEST(streams_and_the_wait_see_everything_each),
+	    TEST(a_wait_that_is_given_up_leaves_the_program),
 	    TEST(the_end_of_the_agent_ends_what_it_had_started),
 	    TEST(the_end_of_the_stream_kills_programs),
 	};

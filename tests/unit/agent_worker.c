@@ -10,10 +10,12 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -239,6 +241,55 @@ static void a_stopped_worker_holds_up_nobody_else(void **state)
 	assert_int_equal(pv_agent_stat(&worker, "/", true, &info, &err), 0);
 }
 
+/* The largest that a process has been, in KiB. */
+static long peak_memory(int64_t pid)
+{
+	char path[64], line[128];
+	long value = -1;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	FILE *file = fopen(path, "r");
+	assert_non_null(file);
+	while (value < 0 && fgets(line, sizeof(line), file))
+		sscanf(line, "VmHWM: %ld", &value);
+	fclose(file);
+	assert_true(value > 0);
+	return value;
+}
+
+static void *write_much(void *ctx)
+{
+	struct pv_agent_exec_result result = run(ctx, "head -c 67108864 /dev/zero", NULL, 0);
+	assert_int_equal(result.out.len, 64 * MIB);
+	agent_rig_free(&result);
+	return NULL;
+}
+
+static void a_host_that_does_not_read_stops_workers_not_memory(void **state)
+{
+	struct agent_rig *rig = *state;
+	int64_t pid;
+	int waiting = 0, before = -1;
+	struct pv_principal worker = start_worker(rig, &pid);
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, write_much, &worker), 0);
+	/* Some of it has come. Then nobody reads, until no more comes. */
+	while (ioctl(rig->fd, FIONREAD, &waiting) == 0 && waiting == 0)
+		sched_yield();
+	pv_loop_lock(rig->loop);
+	for (int same = 0; same < 20000; same++) {
+		assert_int_equal(ioctl(rig->fd, FIONREAD, &waiting), 0);
+		if (waiting != before)
+			same = 0;
+		before = waiting;
+		sched_yield();
+	}
+	pv_loop_unlock(rig->loop);
+	pthread_join(thread, NULL);
+	assert_true(peak_memory(rig->pid) < 16 * 1024);
+	assert_true(peak_memory(pid) < 16 * 1024);
+	assert_int_equal(join(&worker, false), 0);
+}
+
 static void *wait_in_the_kernel(void *ctx)
 {
 	struct pv_err err = PV_ERR_INIT;
@@ -397,6 +448,7 @@ int main(void)
 	    TEST(the_end_of_a_worker_fails_its_calls_and_no_others),
 	    TEST(cancelled_calls_of_a_worker_end),
 	    TEST(a_stopped_worker_holds_up_nobody_else),
+	    TEST(a_host_that_does_not_read_stops_workers_not_memory),
 	    TEST(a_blocked_call_of_a_worker_holds_up_no_end_of_it),
 	    TEST(identity_of_a_worker_is_that_of_its_calls_programs_and_files),
 	    TEST(a_worker_that_runs_wild_spoils_its_own_calls_only),

@@ -96,6 +96,9 @@ static void what_is_open_is_closed(void **state)
 		   "t:assert_eq(v:run_async('x'):handle(), 1) end)",
 	    "passed a\n", "passed b\n", NULL);
 	rig_passes(BOOT "local p = v:run_async('x') v:shutdown() p:close()");
+	/* A guest that stands still can end nothing: it stays open. */
+	rig_passes(BOOT "local p = v:run_async('x') v:pause() t:assert(not pcall(p.close, p)) "
+			"v:resume() t:assert_eq(p:status(), 'running') p:close()");
 }
 
 static void a_reboot_is_told(void **state)
