@@ -16,6 +16,7 @@
 #include "agent/host/path.h"
 #include "agent/host/process.h"
 #include "agent/host/stream.h"
+#include "agent/host/tree.h"
 #include "agent/host/syscall.h"
 #include "agent/host/worker.h"
 #include "base/bytes.h"

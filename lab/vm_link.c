@@ -7,7 +7,8 @@
  *
  * A guest that goes on as a copy gets entropy of its own before anything is asked of it. At a
  * restore that waits in the device when the first instruction runs; an agent that connects anew
- * gets it behind its handshake.
+ * gets it behind its handshake. The event that makes its kernel look at its generation id, by which
+ * it would draw new random numbers too, waits until the first call is answered.
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include "lab/vm_private.h"
 #include "virtio/stream_port.h"
 #include "virtio/vsock.h"
+#include "vmm/template.h"
 
 /* As much as the kernel's generator holds. */
 #define ENTROPY_SIZE 32
@@ -76,6 +78,9 @@ static void port_receive(void *ctx, const void *data, size_t len)
 		vm->state = PV_VM_BOOTED;
 		vm->death[0] = '\0';
 	}
+	/* What was asked first is answered: now it may take the time to see that it is a copy. */
+	if (pv_agent_in_flight(vm->agent) == 0)
+		pv_machine_announce(vm->machine);
 }
 
 static void port_writable(void *ctx)

@@ -281,6 +281,7 @@ int pv_vm_restore_machine(
 	pv_loop_lock(vm->host->loop);
 	pv_vm_verdict_restart(vm);
 	pv_console_log_mark_boot(&vm->log);
+	pv_machine_announce_late(vm->machine);
 	status = pv_vm_link_listen(vm);
 	pv_loop_unlock(vm->host->loop);
 	return status ? pv_err_system(err, -status, "cannot listen for the agent") : 0;

@@ -30,9 +30,12 @@ void pv_vm_stream_closed(struct pv_vm *vm)
 }
 
 /* [locked] Sleeps, after it was found that there is nothing now. Returns 0 to look again. */
-static int wait_for_more(
-    struct pv_vm *vm, const char *action, int64_t deadline_ns, struct pv_err *err)
+static int wait_for_more(struct pv_vm *vm, const char *action, unsigned endings,
+    int64_t deadline_ns, struct pv_err *err)
 {
+	int status = pv_vm_verdict_since(vm, endings, action, err);
+	if (status)
+		return status;
 	if (vm->host->interrupt)
 		return pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED, "vm `%s`: %s: %s", vm->name,
 		    action, vm->host->interrupt);
@@ -49,14 +52,17 @@ int pv_vm_stream_take(struct pv_vm *vm, struct pv_agent_stream *stream, size_t m
 {
 	int status = 0, count;
 	pv_loop_lock(vm->host->loop);
+	const unsigned endings = vm->reports.endings;
 	do {
 		count = pv_agent_stream_take(stream, out, max, err);
 		if (count == -EAGAIN)
-			status = wait_for_more(vm, "read the stream", deadline_ns, err);
+			status = wait_for_more(vm, "read the stream", endings, deadline_ns, err);
 	} while (count == -EAGAIN && status == 0);
 	if (count == -ECONNRESET && vm->state == PV_VM_DEAD && vm->death[0])
 		pv_err_set(err, PV_ERR_GUEST, ECONNRESET, "%s", vm->death);
 	pv_loop_unlock(vm->host->loop);
+	if (count < 0 && count != -EAGAIN && count != -ECONNRESET)
+		pv_err_prefix(err, "vm `%s`", vm->name);
 	return count == -EAGAIN ? status : count;
 }
 
@@ -115,11 +121,12 @@ int pv_vm_console_take(struct pv_vm *vm, struct pv_vm_console_reader *reader, si
 {
 	int status = 0, count;
 	pv_loop_lock(vm->host->loop);
+	const unsigned endings = vm->reports.endings;
 	do {
 		count = take_text(vm, reader, max, out, err);
 		if (count != 0 || is_over(vm, reader))
 			break;
-		status = wait_for_more(vm, "read the console", deadline_ns, err);
+		status = wait_for_more(vm, "read the console", endings, deadline_ns, err);
 	} while (status == 0);
 	pv_loop_unlock(vm->host->loop);
 	return count != 0 ? count : status;

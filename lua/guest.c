@@ -1,17 +1,12 @@
 /*
- * Files of the guest by their names: read_file, write_file, push_file, stat, listdir, mkdir,
+ * Files of the guest by their names: read_file, write_file, stat, listdir, mkdir,
  * unlink, rename. (run is in lua/command.c.) Each call waits for the agent's answer on the script
  * thread; an interrupt or the guest's end makes the agent client fail it. Script thread only.
  */
 #include "lua/guest.h"
 
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-
 #include "base/bytes.h"
 #include "base/err.h"
-#include "base/fd.h"
 #include "lab/vm.h"
 #include "lua/argument.h"
 #include "lua/buffer.h"
@@ -20,9 +15,7 @@
 #include "lua/file.h"
 #include "lua/principal.h"
 #include "lua/tail.h"
-
-/* A host file that push_file reads into memory. */
-#define PUSH_MAX (UINT64_C(2) << 30)
+#include "lua/tree.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
 
@@ -56,53 +49,6 @@ static int vm_write_file(lua_State *L)
 	if (pv_agent_write_file(&self.by, path, data, len, 0644, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
 	return 0;
-}
-
-/* Pushes `path`, resolved against the directory of the Lua file that contains the call. */
-static const char *push_host_path(lua_State *L, const char *path)
-{
-	lua_Debug activation;
-	if (path[0] == '/')
-		return lua_pushstring(L, path);
-	for (int level = 1; lua_getstack(L, level, &activation); level++) {
-		if (!lua_getinfo(L, "S", &activation) || activation.source[0] != '@')
-			continue;
-		const char *file = activation.source + 1;
-		const char *slash = strrchr(file, '/');
-		if (slash == NULL)
-			break;
-		lua_pushlstring(L, file, (size_t)(slash - file) + 1);
-		lua_pushstring(L, path);
-		lua_concat(L, 2);
-		return lua_tostring(L, -1);
-	}
-	return lua_pushstring(L, path);
-}
-
-/* vm:push_file(host, guest, {auto_dep=true}) */
-static int vm_push_file(lua_State *L)
-{
-	struct stat status;
-	struct pv_lua_principal self;
-	pv_lua_principal_check(L, &self);
-	const char *host = pv_lua_argument_name(L, 2, self.function, "host path");
-	const char *guest = pv_lua_argument_name(L, 3, self.function, "guest path");
-	if (pv_lua_argument_table(L, 4, self.function, "opts"))
-		pv_lua_argument_flag(
-		    L, 4, "auto_dep", true, self.function); /* for the scanner of fixture keys */
-	pv_lua_principal_reach(L, &self);
-	const char *path = push_host_path(L, host);
-	struct pv_bytes *content = pv_lua_buffer_new(L);
-	struct pv_err err = PV_ERR_INIT;
-	if (pv_fd_slurp("host file", path, PUSH_MAX, content, &err) < 0) {
-		pv_bytes_finish(content);
-		pv_err_prefix(&err, "%s: read `%s` failed", self.function, host);
-		return pv_lua_error_raise(L, &err);
-	}
-	unsigned mode = stat(path, &status) == 0 ? status.st_mode & 0777 : 0644;
-	int sent = pv_agent_write_file(&self.by, guest, content->data, content->len, mode, &err);
-	pv_bytes_finish(content);
-	return sent < 0 ? pv_lua_principal_raise(L, &self, &err) : 0;
 }
 
 void pv_lua_guest_push_stat(lua_State *L, const struct pv_agent_stat *info)
@@ -219,7 +165,7 @@ const luaL_Reg pv_lua_guest_methods[] = {
     {"run",	    pv_lua_command_run   },
     {"read_file",  vm_read_file	      },
     {"write_file", vm_write_file	},
-    {"push_file",  vm_push_file	      },
+    {"push_file",  pv_lua_tree_push_file},
     {"stat",	     vm_stat		    },
     {"listdir",	vm_listdir		  },
     {"mkdir",      vm_mkdir	      },
@@ -227,6 +173,9 @@ const luaL_Reg pv_lua_guest_methods[] = {
     {"open_file",  pv_lua_file_open_file},
     {"tail_file",  pv_lua_tail_file	  },
     {"fd_stream",  pv_lua_tail_fd_stream},
+    {"push_dir",	 pv_lua_tree_push_dir },
+    {"pull_file",  pv_lua_tree_pull_file},
+    {"pull_dir",	 pv_lua_tree_pull_dir },
     {"rename",     vm_rename		},
     {NULL,	   NULL		 },
 };

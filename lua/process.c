@@ -6,8 +6,10 @@
 #include "lua/process.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -18,6 +20,8 @@
 #include "lua/resource.h"
 #include "lua/run_result.h"
 #include "lua/signal.h"
+#include "lua/stream.h"
+#include "lua/tail.h"
 
 struct process {
 	struct pv_lua_resource resource; /* first: it is listed by its address */
@@ -108,6 +112,11 @@ static void end(lua_State *L, struct pv_lua_resource *resource)
 static int process_close(lua_State *L)
 {
 	struct process *process = check(L, "proc:close");
+	struct pv_lua_principal self;
+	/* A guest that stands still can end nothing: the process stays open. */
+	if (pv_lua_resource_is_open(&process->resource) &&
+	    pv_vm_state(process->resource.vm) == PV_VM_PAUSED)
+		pv_lua_process_reach(L, "proc:close", "close a process", &self);
 	pv_lua_resource_close(L, 1, &process->resource);
 	return 0;
 }
@@ -203,6 +212,33 @@ static int process_close_stdin(lua_State *L)
 	return 0;
 }
 
+/* --- output --- */
+
+static int open_stream(lua_State *L, const char *function, bool from_err)
+{
+	struct pv_lua_principal self;
+	struct pv_err err = PV_ERR_INIT;
+	char detail[32];
+	uint64_t handle = pv_lua_process_reach(L, function, "follow a process", &self);
+	snprintf(detail, sizeof(detail), "process %" PRIu64, handle);
+	struct pv_lua_stream *stream = pv_lua_tail_new(L);
+	if (pv_agent_process_stream(&self.by, handle, from_err, &stream->agent, &err) < 0)
+		return pv_lua_principal_raise(L, &self, &err);
+	pv_lua_stream_begin(
+	    L, stream, self.vm, from_err ? "proc_stderr_stream" : "proc_stdout_stream", detail);
+	return 1;
+}
+
+static int process_stdout_stream(lua_State *L)
+{
+	return open_stream(L, "proc:stdout_stream", false);
+}
+
+static int process_stderr_stream(lua_State *L)
+{
+	return open_stream(L, "proc:stderr_stream", true);
+}
+
 /* --- the type --- */
 
 /* vm:run_async(command, args_or_opts?), worker:run_async */
@@ -239,13 +275,15 @@ static const luaL_Reg methods[] = {
     {"wait",	     process_wait	 },
     {"close",	      process_close	   },
     {"kill",	     process_kill	 },
-    {"signal",      process_signal     },
+    {"signal",	       process_signal	     },
     {"pid",	    process_pid	       },
-    {"handle",      process_handle     },
-    {"status",      process_status     },
-    {"stdin_write", process_stdin_write},
-    {"close_stdin", process_close_stdin},
-    {NULL,	   NULL	       },
+    {"handle",	       process_handle	     },
+    {"status",	       process_status	     },
+    {"stdin_write",   process_stdin_write  },
+    {"close_stdin",   process_close_stdin  },
+    {"stdout_stream", process_stdout_stream},
+    {"stderr_stream", process_stderr_stream},
+    {NULL,	    NULL		 },
 };
 
 static const luaL_Reg metamethods[] = {

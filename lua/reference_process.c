@@ -25,6 +25,12 @@ static const struct pv_reference_entry entries[] = {
 	"0.1"),
     ENTRY("Process", "close_stdin", METHOD, "proc:close_stdin()",
 	"The program sees the end of its standard input after all that was written.", "0.1"),
+    ENTRY("Process", "stdout_stream", METHOD, "proc:stdout_stream() -> Tail",
+	"Follows its standard output from the first byte on; at its end when nobody can write it "
+	"any more. Open it before `proc:wait`, which gives all output as well.",
+	"0.1"),
+    ENTRY("Process", "stderr_stream", METHOD, "proc:stderr_stream() -> Tail",
+	"The same for its standard error.", "0.1"),
     ENTRY("Process", "pid", METHOD, "proc:pid() -> integer", "Its process number in the guest.",
 	"0.1"),
     ENTRY("Process", "handle", METHOD, "proc:handle() -> integer",

@@ -78,6 +78,19 @@ static const struct pv_reference_entry entries[] = {
 	"starts at the directory of the Lua file with the call. `opts` is "
 	"`{auto_dep = true}`, for the fixture cache.",
 	"0.1"),
+    ENTRY("VM", "push_dir", METHOD, "vm:push_dir(host, guest, opts?)",
+	"Copies a directory of the host with all that is in it: permissions, symbolic links, "
+	"FIFOs, "
+	"files with their holes. It is added to what is at `guest`; files that are there are "
+	"replaced. Devices and sockets are left out. Otherwise as `push_file`.",
+	"0.1"),
+    ENTRY("VM", "pull_file", METHOD, "vm:pull_file(guest, host)",
+	"Copies a file of the guest to the host, of any size.", "0.1"),
+    ENTRY("VM", "pull_dir", METHOD, "vm:pull_dir(guest, host)",
+	"Copies a directory of the guest to the host, as `push_dir` does; nothing outside of "
+	"`host` is "
+	"written, whatever the guest has there. Set-user-ID and set-group-ID bits are dropped.",
+	"0.1"),
     ENTRY("VM", "stat", METHOD, "vm:stat(path) -> Stat",
 	"What the guest knows about a path; follows symbolic links.", "0.1"),
     ENTRY("VM", "listdir", METHOD, "vm:listdir(path) -> DirEntry[]",

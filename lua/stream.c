@@ -55,11 +55,8 @@ static bool take(lua_State *L, struct pv_lua_stream *stream, int64_t deadline_ns
 	*ended = status == 0 || status == -ECONNRESET;
 	if (status == -ECONNRESET)
 		snprintf(stream->end, sizeof(stream->end), "%.250s", err.text);
-	if (status < 0 && status != -ECONNRESET && status != -ETIMEDOUT) {
-		if (err.kind == PV_ERR_GUEST)
-			pv_lua_error_raise_guest(L, stream->vm, &err);
+	if (status < 0 && status != -ECONNRESET && status != -ETIMEDOUT)
 		pv_lua_error_raise(L, &err);
-	}
 	return status > 0;
 }
 

@@ -10,6 +10,8 @@ pv_unit_test(agent_guest_handles pv_agent_host)
 target_sources(unit_agent_guest_handles PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
 pv_unit_test(agent_guest_streams pv_agent_host)
 target_sources(unit_agent_guest_streams PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
+pv_unit_test(agent_guest_trees pv_agent_host)
+target_sources(unit_agent_guest_trees PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
 pv_unit_test(agent_guest_load pv_agent_host)
 target_sources(unit_agent_guest_load PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
 pv_unit_test(agent_process pv_agent_host)
@@ -23,3 +25,4 @@ target_sources(unit_agent_syscall PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_r
 
 pv_fuzz_target(agent_host pv_agent_host)
 pv_fuzz_target(agent_guest pv_agent_proto)
+pv_fuzz_target(tree pv_agent_proto)

@@ -13,6 +13,7 @@
 #include "virtio/vsock.h"
 #include "vmm/layout.h"
 #include "vmm/machine_private.h"
+#include "vmm/template.h"
 
 static void serial_output(void *ctx, const void *data, size_t len)
 {
@@ -28,6 +29,12 @@ static void virtio_output(void *ctx, const void *data, size_t len)
 	if (machine->events.console)
 		machine->events.console(
 		    machine->events_ctx, PV_MACHINE_CONSOLE_VIRTIO, data, len);
+}
+
+static void input_has_room(void *ctx)
+{
+	const struct pv_machine *machine = ctx;
+	pv_loop_wake(machine->loop);
 }
 
 static int64_t wall_now(void *ctx)
@@ -87,6 +94,8 @@ static void init_platform(struct pv_machine *machine)
 	wire(machine, &machine->sci_wire, PV_LAYOUT_GSI_SCI);
 	pv_serial_init(
 	    &machine->serial, pv_gsi_line(&machine->serial_wire), serial_output, machine);
+	machine->serial.room = input_has_room;
+	machine->serial.room_ctx = machine;
 	pv_rtc_init(&machine->rtc, pv_gsi_line(&machine->rtc_wire), &rtc_host);
 	pv_pm_init(&machine->pm, pv_gsi_line(&machine->sci_wire), &pm_host);
 	machine->i8042 = (struct pv_i8042){.reset = reset, .ctx = machine};
@@ -123,6 +132,8 @@ int pv_machine_devices_init(struct pv_machine *machine, struct pv_err *err)
 	const uint64_t *seed = machine->has_rng_seed ? &machine->rng_seed : NULL;
 	pv_rng_init(&machine->rng, &machine->ram.mem, seed);
 	pv_console_init(&machine->console, &machine->ram.mem, virtio_output, machine);
+	machine->console.room = input_has_room;
+	machine->console.room_ctx = machine;
 	if (pv_vsock_create(&machine->vsock, &machine->ram.mem, machine->vsock_cid) < 0)
 		return pv_err_nomem(err, "socket device");
 	int code = put_on_bus(machine, err);
@@ -138,9 +149,37 @@ int pv_machine_devices_init(struct pv_machine *machine, struct pv_err *err)
 	    machine, PV_LAYOUT_SLOT_VSOCK, pv_vsock_virtio(machine->vsock), err);
 }
 
+/* [locked] */
+static void forget_event(struct pv_machine *machine)
+{
+	machine->event_due = false;
+	pv_loop_timer_clear(&machine->event_timer);
+}
+
+void pv_machine_announce(struct pv_machine *machine)
+{
+	if (!machine->event_due || machine->state != PV_MACHINE_RUNNING)
+		return;
+	forget_event(machine);
+	pv_pm_raise_gpe(&machine->pm, PV_LAYOUT_GPE_GENERATION);
+}
+
+static void event_is_late(void *ctx)
+{
+	pv_machine_announce(ctx);
+}
+
+/* Without memory for the timer the event comes with the next answer. */
+static void plan_event(struct pv_machine *machine)
+{
+	pv_loop_timer_set(machine->loop, &machine->event_timer,
+	    pv_clock_deadline(PV_MACHINE_ANNOUNCE_NS), event_is_late, machine);
+}
+
 void pv_machine_devices_finish(struct pv_machine *machine)
 {
 	pv_loop_timer_clear(&machine->rtc_timer);
+	forget_event(machine);
 	for (unsigned i = 0; i < PV_PCI_HOST_SLOTS; i++)
 		pv_machine_slot_empty(machine, i);
 	pv_vsock_destroy(machine->vsock);
@@ -157,6 +196,7 @@ void pv_machine_devices_reset(struct pv_machine *machine)
 		if (machine->slots[i].pci)
 			pv_virtio_pci_reset(machine->slots[i].pci);
 	}
+	forget_event(machine);
 	machine->pci_host.address = 0;
 	pv_serial_reset(&machine->serial);
 	pv_rtc_reset(&machine->rtc);
@@ -167,6 +207,7 @@ void pv_machine_devices_reset(struct pv_machine *machine)
 void pv_machine_devices_quiesce(struct pv_machine *machine)
 {
 	pv_loop_timer_clear(&machine->rtc_timer);
+	pv_loop_timer_clear(&machine->event_timer);
 	for (unsigned i = 0; i < PV_PCI_HOST_SLOTS; i++) {
 		if (machine->slots[i].pci)
 			pv_machine_slot_quiesce(&machine->slots[i]);
@@ -182,13 +223,21 @@ void pv_machine_devices_wake(struct pv_machine *machine)
 			pv_machine_slot_wake(&machine->slots[i]);
 	}
 	pv_rtc_rearm(&machine->rtc);
+	if (machine->event_due)
+		plan_event(machine);
 }
 
 /* Copies that are to be the same stay of one generation (vmm/generation.c). */
 static void tell_generation(struct pv_machine *machine)
 {
-	if (!machine->has_rng_seed && pv_generation_renew(&machine->ram.mem, machine->generation))
+	if (machine->has_rng_seed || !pv_generation_renew(&machine->ram.mem, machine->generation))
+		return;
+	if (!machine->announces_late) {
 		pv_pm_raise_gpe(&machine->pm, PV_LAYOUT_GPE_GENERATION);
+		return;
+	}
+	machine->event_due = true;
+	plan_event(machine);
 }
 
 void pv_machine_devices_resume(struct pv_machine *machine)

@@ -84,6 +84,7 @@ struct pv_machine {
 	bool has_rng_seed;
 	uint64_t rng_seed;
 	uint8_t generation[PV_GENERATION_SIZE]; /* changes with a rewind, under the loop lock */
+	bool announces_late;			/* under the loop lock */
 	bool has_initial_time;
 	int64_t initial_time_ns;
 	bool no_devices;
@@ -118,6 +119,8 @@ struct pv_machine {
 	struct pv_serial serial;
 	struct pv_rtc rtc;
 	struct pv_loop_timer rtc_timer;
+	bool event_due; /* of the generation: has not been raised yet */
+	struct pv_loop_timer event_timer;
 	struct pv_i8042 i8042;
 	struct pv_pm pm;
 	struct pv_pci_host pci_host;

@@ -175,6 +175,11 @@ void pv_machine_set_adopt(struct pv_machine *machine, pv_machine_adopt *adopt, v
 	machine->adopt_ctx = adopt_ctx;
 }
 
+void pv_machine_announce_late(struct pv_machine *machine)
+{
+	machine->announces_late = true;
+}
+
 /* [locked, begun] Devices let go of their rings and connections while memory is still theirs. */
 static void reset_devices(struct pv_machine *machine)
 {

@@ -89,6 +89,19 @@ const struct pv_template *pv_machine_template(const struct pv_machine *machine);
 /* Who takes over connections at a rewind from now on. [locked] */
 void pv_machine_set_adopt(struct pv_machine *machine, pv_machine_adopt *adopt, void *adopt_ctx);
 
+/* How long the guest of a machine that announces late runs, at most, before it is told. */
+#define PV_MACHINE_ANNOUNCE_NS INT64_C(1000000000)
+
+/*
+ * A guest that goes on from a template has another generation id in its memory, and is told so by
+ * an event before its next instruction. After pv_machine_announce_late the event comes when
+ * pv_machine_announce says so, or some time later by itself: the guest's way through it takes
+ * longer than a short answer. The id and what else differs is not late. [locked]
+ */
+void pv_machine_announce_late(struct pv_machine *machine);
+/* Does nothing when the guest has been told. [locked] */
+void pv_machine_announce(struct pv_machine *machine);
+
 /*
  * Takes a paused machine back to the template that it was last frozen into or restored from, in
  * place, also when it rebooted since; it stays paused. Open connections are closed (their ports get

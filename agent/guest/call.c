@@ -244,6 +244,8 @@ static void (*const starts[PV_REQUEST_OP_COUNT])(
     [PV_REQUEST_CLOSE] = pv_handles_start,
     [PV_REQUEST_TAIL] = pv_tail_start,
     [PV_REQUEST_TAIL_HANDLE] = pv_tail_start,
+    [PV_REQUEST_GET_TREE] = pv_trees_start,
+    [PV_REQUEST_PUT_TREE] = pv_trees_start,
 };
 
 static bool is_follow_up(enum pv_request_op op)

@@ -112,5 +112,6 @@ void pv_paths_start(struct pv_calls *calls, struct pv_request *request);
 void pv_kernel_start(struct pv_calls *calls, struct pv_request *request);
 void pv_handles_start(struct pv_calls *calls, struct pv_request *request);
 void pv_tail_start(struct pv_calls *calls, struct pv_request *request);
+void pv_trees_start(struct pv_calls *calls, struct pv_request *request);
 
 #endif

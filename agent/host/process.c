@@ -9,6 +9,7 @@
 
 #include "agent/host/call.h"
 #include "agent/host/client.h"
+#include "agent/host/stream.h"
 #include "base/clock.h"
 #include "base/loop.h"
 
@@ -210,6 +211,19 @@ int pv_agent_process_close_input(const struct pv_principal *by, uint64_t handle,
 {
 	struct operation operation = operation_on(handle, PV_REQUEST_PROCESS_CLOSE_INPUT);
 	return run_on(by, &operation, err);
+}
+
+int pv_agent_process_stream(const struct pv_principal *by, uint64_t handle, bool from_err,
+    struct pv_agent_stream **out, struct pv_err *err)
+{
+	struct pv_request request = {
+	    .op = PV_REQUEST_PROCESS_STREAM,
+	    .process = {.handle = (int64_t)handle, .from_err = from_err},
+	};
+	int status = pv_agent_stream_begin(by, &request, out, err);
+	if (status < 0)
+		pv_err_prefix(err, "process %" PRIu64, handle);
+	return status;
 }
 
 int pv_agent_process_close(const struct pv_principal *by, uint64_t handle, struct pv_err *err)

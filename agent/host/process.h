@@ -12,6 +12,7 @@
 
 struct pv_agent_exec;
 struct pv_agent_exec_result;
+struct pv_agent_stream;
 struct pv_err;
 struct pv_principal;
 
@@ -52,6 +53,11 @@ int pv_agent_process_write(const struct pv_principal *by, uint64_t handle, const
 /* The end of its input, after all that was written. */
 int pv_agent_process_close_input(
     const struct pv_principal *by, uint64_t handle, struct pv_err *err);
+
+/* Follows its standard output, or standard error, from the first byte on until nobody can write it
+ * any more (agent/host/stream.h); it does not matter who waits meanwhile. */
+int pv_agent_process_stream(const struct pv_principal *by, uint64_t handle, bool from_err,
+    struct pv_agent_stream **out, struct pv_err *err);
 
 /* Ends its group, by SIGTERM and after two seconds by SIGKILL, and the handle. -ETIMEDOUT when the
  * guest does not answer within PV_AGENT_CLOSE_PATIENCE: whatever closes at the end of a test must

@@ -46,6 +46,8 @@ enum pv_request_op {
 	PV_REQUEST_CLOSE,
 	PV_REQUEST_TAIL,
 	PV_REQUEST_TAIL_HANDLE,
+	PV_REQUEST_GET_TREE,
+	PV_REQUEST_PUT_TREE,
 	PV_REQUEST_RESEED,   /* has no answer */
 	PV_REQUEST_SET_WALL, /* has no answer */
 	/* These belong to the call whose number they carry, and have no answer of their own. */
@@ -87,6 +89,7 @@ struct pv_request_file {
 	const char *to;	     /* rename */
 	bool follow;	     /* stat: through a symbolic link */
 	bool parents;	     /* mkdir: missing ones, too, and what is there is fine */
+	bool directory;	     /* trees: what the root is */
 	int64_t mode;	     /* write_file, mkdir: permissions on creation, at most 07777 */
 	struct pv_span data; /* write_file: the beginning of the content */
 	bool more;

@@ -53,6 +53,13 @@ static bool take_stat(void *ctx, const struct pv_reply *reply)
 	return pv_reply_get_stat(reply, &stat);
 }
 
+static bool take_numbers(void *ctx, const struct pv_reply *reply)
+{
+	int64_t number;
+	return pv_reply_get_number(reply, "worker", &number) && number >= 1 &&
+	       pv_reply_get_number(reply, "pid", &number);
+}
+
 /* Begins `op`, with some bulk data sent for which credit may come. */
 static struct pv_agent_call *begin(
     struct pv_agent *agent, enum pv_request_op op, struct pv_bytes *sink)
@@ -70,6 +77,8 @@ static struct pv_agent_call *begin(
 		call->sinks[PV_PROTOCOL_CHANNEL_STDOUT] = sink;
 		call->sinks[PV_PROTOCOL_CHANNEL_STDERR] = sink;
 		call->result = take_exit;
+	} else if (op == PV_REQUEST_WORKER_START) {
+		call->result = take_numbers;
 	} else {
 		request.file = (struct pv_request_file){.path = "/x"};
 		call->sinks[PV_PROTOCOL_CHANNEL_FILE] = op == PV_REQUEST_READ_FILE ? sink : NULL;
@@ -121,9 +130,9 @@ static void end_syscall(struct pv_agent_syscall_pending *pending)
 
 static void run(struct pv_agent *agent, const uint8_t *data, size_t size)
 {
-	static const enum pv_request_op ops[] = {
-	    PV_REQUEST_EXEC, PV_REQUEST_READ_FILE, PV_REQUEST_WRITE_FILE, PV_REQUEST_STAT};
-	struct pv_agent_call *calls[4] = {0};
+	static const enum pv_request_op ops[] = {PV_REQUEST_EXEC, PV_REQUEST_READ_FILE,
+	    PV_REQUEST_WRITE_FILE, PV_REQUEST_STAT, PV_REQUEST_WORKER_START};
+	struct pv_agent_call *calls[5] = {0};
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_agent_syscall_pending *pending = NULL;
 	struct pv_bytes sink = {0}, hello = {0};
@@ -131,7 +140,7 @@ static void run(struct pv_agent *agent, const uint8_t *data, size_t size)
 	if (!(data[0] & 1)) {
 		pv_reply_put_hello(&hello, 1, "6.1", NULL, 0);
 		pv_agent_receive(agent, hello.data, hello.len);
-		for (unsigned i = 0; i < 4; i++)
+		for (unsigned i = 0; i < 5; i++)
 			calls[i] = begin(agent, ops[i], &sink);
 		pv_loop_unlock(agent->loop);
 		pending = begin_syscall(agent);
@@ -141,7 +150,7 @@ static void run(struct pv_agent *agent, const uint8_t *data, size_t size)
 		pv_agent_cancel(agent, "cancelled");
 	feed(agent, data + 1, size - 1, data[0] & 4 ? (size_t)1 + (data[0] >> 3) : size);
 	pv_agent_drop(agent, "the end", true);
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 5; i++) {
 		if (calls[i])
 			pv_agent_call_end(calls[i], agent->loop, &err);
 	}

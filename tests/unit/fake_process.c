@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "agent/host/client.h"
+#include "agent/host/stream.h"
 #include "agent/host/worker.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -108,6 +109,17 @@ int pv_agent_process_close_input(const struct pv_principal *by, uint64_t handle,
 	struct process *process;
 	int status = find(by, handle, &process, err);
 	return status < 0 ? status : pv_bytes_printf(&process->result.err, " close_input");
+}
+
+int pv_agent_process_stream(const struct pv_principal *by, uint64_t handle, bool from_err,
+    struct pv_agent_stream **out, struct pv_err *err)
+{
+	struct process *process;
+	int status = find(by, handle, &process, err);
+	if (status < 0)
+		return status;
+	return pv_agent_stream_tail(
+	    by, from_err ? "its err|EOF" : "its out|EOF", PV_AGENT_STREAM_FROM_START, 0, out, err);
 }
 
 int pv_agent_process_close(const struct pv_principal *by, uint64_t handle, struct pv_err *err)

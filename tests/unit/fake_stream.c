@@ -104,7 +104,7 @@ int pv_vm_stream_take(struct pv_vm *vm, struct pv_agent_stream *stream, size_t m
 	if (strncmp(stream->at, "LOST", 4) == 0)
 		return pv_err_set(err, PV_ERR_GUEST, ECONNRESET, "the VM was reset");
 	if (take_word(stream, "FAIL"))
-		return pv_err_set(err, PV_ERR_GUEST, EIO, "Input/output error");
+		return pv_err_set(err, PV_ERR_GUEST, EIO, "vm `%s`: Input/output error", vm->name);
 	if (stream->over)
 		return 0;
 	if (*stream->at == '\0')

@@ -67,6 +67,19 @@ static void signals_and_input_reach_the_program(void **state)
 	    "proc:stdin_write: data must be a string, got no value");
 }
 
+static void output_can_be_followed(void **state)
+{
+	rig_passes(
+	    BOOT "local p = v:run_async('x') local o, e = p:stdout_stream(), "
+		 "p:stderr_stream() t:assert_eq(o:next(), 'its out') "
+		 "t:assert_eq(e:next(), 'its err') t:assert_eq(o:next(), nil) t:assert(o:eof()) "
+		 "t:assert_eq(v:open_stream_count(), 2) p:wait() o:close() e:close()");
+	rig_fails(BOOT "local p = v:run_async('x') p:wait() p:stdout_stream()",
+	    "proc:stdout_stream: process 1 was waited for already");
+	rig_fails(
+	    BOOT "v:run_async('x'):stderr_stream() v:snapshot()", "proc_stderr_stream(process 1)");
+}
+
 static void what_is_open_is_closed(void **state)
 {
 	rig_passes(
@@ -83,12 +96,14 @@ static void what_is_open_is_closed(void **state)
 		   "t:assert_eq(v:run_async('x'):handle(), 1) end)",
 	    "passed a\n", "passed b\n", NULL);
 	rig_passes(BOOT "local p = v:run_async('x') v:shutdown() p:close()");
+	/* A guest that stands still can end nothing: it stays open. */
+	rig_passes(BOOT "local p = v:run_async('x') v:pause() t:assert(not pcall(p.close, p)) "
+			"v:resume() t:assert_eq(p:status(), 'running') p:close()");
 }
 
 static void a_reboot_is_told(void **state)
 {
-	rig_fails(BOOT "v:run_async('old', {}):status()",
-	    ": the guest was rebooted since");
+	rig_fails(BOOT "v:run_async('old', {}):status()", ": the guest was rebooted since");
 	rig_passes(BOOT "v:run_async('old', {}):close()");
 }
 
@@ -98,6 +113,7 @@ int main(void)
 	    cmocka_unit_test(commands_have_the_shapes_of_run),
 	    cmocka_unit_test(waiting_gives_the_result_once),
 	    cmocka_unit_test(signals_and_input_reach_the_program),
+	    cmocka_unit_test(output_can_be_followed),
 	    cmocka_unit_test(what_is_open_is_closed),
 	    cmocka_unit_test(a_reboot_is_told),
 	};

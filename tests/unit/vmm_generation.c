@@ -16,6 +16,7 @@
 #include "base/loop.h"
 #include "payload_guest.h"
 #include "vmm/layout.h"
+#include "vmm/machine_private.h"
 #include "vmm/template.h"
 
 #define RAM_SIZE (1u << 20)
@@ -210,6 +211,40 @@ static void copies_of_a_seeded_guest_are_of_one_generation(void **state)
 	pv_template_unref(template);
 }
 
+static void an_event_may_wait_but_not_for_ever(void **state)
+{
+	struct guest *guest = *state;
+	struct pv_template *template = start_and_freeze(guest, true);
+	const struct id first = id_of(guest->machine);
+	for (unsigned i = 0; i < 2; i++) {
+		pv_machine_destroy(guest->machine);
+		guest->machine = fork_of(guest, template, false);
+		pv_loop_lock(guest->loop);
+		pv_machine_announce_late(guest->machine);
+		pv_loop_unlock(guest->loop);
+		resume_it(guest->machine);
+		assert_false(same(id_of(guest->machine), first));
+		/* It stands still, and time with it. */
+		pause_it(guest->machine);
+		pv_loop_lock(guest->loop);
+		pv_machine_announce(guest->machine);
+		assert_true(guest->machine->event_due);
+		pv_loop_unlock(guest->loop);
+		resume_it(guest->machine);
+		pv_loop_lock(guest->loop);
+		if (i == 0)
+			pv_machine_announce(guest->machine);
+		pv_loop_unlock(guest->loop);
+		/* Once somebody says so, or by itself: without it this would never end. */
+		while (!is_announced(guest, guest->machine))
+			assert_int_equal(i, 1);
+		pv_loop_lock(guest->loop);
+		assert_false(guest->machine->event_due);
+		pv_loop_unlock(guest->loop);
+	}
+	pv_template_unref(template);
+}
+
 static void memory_of_a_guest_without_the_page_is_left_alone(void **state)
 {
 	struct guest *guest = *state;
@@ -231,6 +266,7 @@ int main(void)
 	    cmocka_unit_test(only_a_page_that_was_placed_is_renewed),
 	    TEST(each_copy_and_each_rewind_is_a_new_generation),
 	    TEST(copies_of_a_seeded_guest_are_of_one_generation),
+	    TEST(an_event_may_wait_but_not_for_ever),
 	    TEST(memory_of_a_guest_without_the_page_is_left_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
