@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "lua/argument.h"
 #include "lua/error.h"
+#include "lua/legacy.h"
 #include "lua/resource.h"
 #include "lua/signal.h"
 
@@ -170,6 +171,7 @@ void pv_lua_worker_open(lua_State *L)
 	luaL_newlib(L, plain_methods);
 	pv_lua_principal_setfuncs(L, methods, "worker");
 	pv_lua_principal_share(L, "worker");
+	pv_lua_legacy_add(L, "worker");
 	lua_setfield(L, -2, "__index");
 	lua_pushliteral(L, PV_LUA_WORKER_TYPE);
 	lua_setfield(L, -2, "__metatable");

@@ -44,7 +44,7 @@ local arguments = {
     meta = options, pos = anything,
     hay = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
     needle = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
-    index = whole, fd = whole, request = whole, bufs = table_only, pointers = table_only,
+    job = {valid = nil, wrong = kind("boolean", "table", "func", "string", NEGATIVE, NAN, INF, HALF)}, index = whole, fd = whole, request = whole, bufs = table_only, pointers = table_only,
     ["VM.syscall_buf.args"] = table_only, ["VM.syscall_bufs.args"] = table_only, ["VM.syscall_ptr.args"] = table_only,
     ["VM.syscall_buf.data"] = buffer, ["VM.syscall_ptr.data"] = buffer, ["VM.ioctl_buf.data"] = buffer,
     expected = anything, actual = anything, message = anything, number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
@@ -75,6 +75,7 @@ local elsewhere = {
 
 local function objects()
     local v = provium:vm("walked", "tiny"):boot()
+    arguments.job.valid = v:background("x")
     local batch
     v:batch(function(b) batch = b end)
     return {
