@@ -114,6 +114,12 @@ unsigned pv_vm_open_streams(struct pv_vm *vm);
  * when the VM is not booted. */
 int pv_vm_agent(struct pv_vm *vm, const char *action, struct pv_agent **out, struct pv_err *err);
 
+/* How many reports of the guest's kernel (lab/verdict.h) have ended what waited for it, so far. */
+unsigned pv_vm_endings(struct pv_vm *vm);
+/* The error of `what`, which has waited since there were `endings`, when there are more now.
+ * Returns 0 or -EFAULT. */
+int pv_vm_check_endings(struct pv_vm *vm, unsigned endings, const char *what, struct pv_err *err);
+
 /* --- streams (spec section 13) --- */
 
 /* Counts a stream that a script holds: such a guest is not saved. */

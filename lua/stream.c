@@ -120,6 +120,8 @@ static size_t search(lua_State *L, struct pv_lua_stream *stream, const char *wha
 	int64_t deadline = pv_clock_deadline(pv_lua_duration_get(L, 3, text, WAIT_DEFAULT));
 	if (!is_open(stream))
 		luaL_error(L, "stream:%s: %s closed", what, stream->type->noun);
+	struct pv_err err = PV_ERR_INIT;
+	const unsigned endings = pv_vm_endings(stream->vm);
 	for (;;) {
 		const struct pv_bytes *pending = &stream->pending;
 		const uint8_t *at =
@@ -131,6 +133,9 @@ static size_t search(lua_State *L, struct pv_lua_stream *stream, const char *wha
 		/* The next piece may end a match that has begun. */
 		if (pending->len >= len)
 			from = pending->len - (len - 1);
+		/* A report may have come while we looked at its text. */
+		if (pv_vm_check_endings(stream->vm, endings, what, &err) < 0)
+			pv_lua_error_raise(L, &err);
 		if (!take(L, stream, deadline, &ended))
 			raise_missing(L, stream, what, pattern, ended);
 	}

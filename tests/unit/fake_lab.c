@@ -277,6 +277,16 @@ uint32_t pv_vm_cid(const struct pv_vm *vm)
 	return vm->cid;
 }
 
+unsigned pv_vm_endings(struct pv_vm *vm)
+{
+	return 0;
+}
+
+int pv_vm_check_endings(struct pv_vm *vm, unsigned endings, const char *what, struct pv_err *err)
+{
+	return 0;
+}
+
 unsigned pv_vm_in_flight(struct pv_vm *vm)
 {
 	return 0;
