@@ -212,6 +212,7 @@ static int rewind_in_place(struct pv_vm_baseline *baseline, bool clock_now, stru
 	pv_machine_set_adopt(vm->machine, pv_vm_link_adopt, vm);
 	pv_machine_announce_late(vm->machine);
 	vm->adopt_id = baseline->next_id;
+	vm->adopt_boot = baseline->agent_boot;
 	vm->entropy_due = !pv_template_is_seeded(baseline->template);
 	vm->wall_due = clock_now;
 	vm->state = PV_VM_PAUSED;

@@ -2,6 +2,7 @@
 pv_unit_test(agent_proto pv_agent_proto)
 pv_unit_test(agent_host pv_agent_host)
 pv_unit_test(agent_host_stream pv_agent_host)
+pv_unit_test(agent_host_syscall pv_agent_host)
 pv_unit_test(agent_guest pv_agent_host)
 target_sources(unit_agent_guest PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
 pv_unit_test(agent_guest_paths pv_agent_host)

@@ -187,7 +187,8 @@ static void start(struct kernel_call *kernel)
 	struct pv_calls *calls = kernel->call.calls;
 	bool aside = kernel->op == PV_REQUEST_SYSCALL && kernel->syscall.aside;
 	kernel->started = true;
-	int status = pv_pool_run(aside ? &calls->asides : &calls->syscalls, &kernel->job);
+	struct pv_pool *pool = aside ? &calls->asides : &calls->syscalls;
+	int status = pv_pool_run_soon(pool, &kernel->job, calls->loop);
 	if (status < 0) {
 		pv_call_refuse(&kernel->call, PV_REPLY_INTERNAL, "no thread for a system call");
 		destroy(kernel);

@@ -394,6 +394,57 @@ static void calls_that_block_hold_up_nobody(void **state)
 	}
 }
 
+/* Resident memory of a process, in KiB. */
+static long resident(pid_t pid)
+{
+	char path[64];
+	long pages = 0;
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	FILE *file = fopen(path, "r");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*s %ld", &pages), 1);
+	fclose(file);
+	return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* 200 calls that wait, with a buffer each, answered at once. Returns the agent's memory while they
+ * wait. */
+static long round_of_waiting(struct agent_rig *rig, const int fds[2])
+{
+	enum { COUNT = 200 };
+	static struct pv_agent_syscall_pending *pending[COUNT];
+	static const uint8_t data[COUNT];
+	struct pv_agent_syscall_result result;
+	for (int i = 0; i < COUNT; i++)
+		pending[i] = begin_read(rig, fds[0]);
+	works(rig, SYS_getpid, 0, NULL);
+	long meanwhile = resident(rig->pid);
+	result = with_buffer(rig, SYS_write, ARGS(fds[1], 0, COUNT), 1, data, COUNT);
+	pv_bytes_finish(&result.out);
+	for (int i = 0; i < COUNT; i++) {
+		struct pv_err err = PV_ERR_INIT;
+		assert_int_equal(pv_agent_syscall_end(pending[i], &result, &err), 0);
+		pv_bytes_finish(&result.out);
+	}
+	return meanwhile;
+}
+
+static void two_hundred_waiting_calls_cost_no_memory_that_stays(void **state)
+{
+	struct agent_rig *rig = *state;
+	int fds[2];
+	make_pipe(rig, fds);
+	long before = resident(rig->pid);
+	long first = round_of_waiting(rig, fds);
+	for (int i = 0; i < 8; i++)
+		round_of_waiting(rig, fds);
+	long last = round_of_waiting(rig, fds);
+	/* A thread and a page for each of them, and no more for the tenth time than for the first. */
+	if (first - before > 200 * 64 || last - first > 2048)
+		fail_msg("%ld KiB before, %ld while the first wait, %ld while the last do", before,
+		    first, last);
+}
+
 static void wait_until_nothing_is_in_flight(struct agent_rig *rig)
 {
 	pv_loop_lock(rig->loop);
@@ -537,6 +588,7 @@ int main(void)
 	    cmocka_unit_test(what_would_end_the_agent_has_a_reason),
 	    RIG_TEST(the_descriptor_of_an_open_file_is_put_in),
 	    RIG_TEST(calls_that_block_hold_up_nobody),
+	    RIG_TEST(two_hundred_waiting_calls_cost_no_memory_that_stays),
 	    RIG_TEST(a_dropped_call_is_interrupted_in_the_kernel),
 	    RIG_TEST(a_cancelled_call_fails_and_ends),
 	    RIG_TEST(a_killed_agent_fails_what_is_under_way),

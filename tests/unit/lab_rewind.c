@@ -123,6 +123,8 @@ static void begin(struct world *world)
 	vm->state = PV_VM_PAUSED;
 	assert_int_equal(pv_vm_baseline_create(&world->baseline, vm, world->template, &err), 0);
 	assert_ptr_equal(pv_vm_baseline_vm(world->baseline), vm);
+	/* As after a restore of another guest. */
+	vm->adopt_boot = 99;
 }
 
 static void set_mark(const struct world *world, uint32_t mark)
@@ -148,6 +150,8 @@ static void go_back(struct world *world)
 	assert_int_equal(pv_vm_state(world->vm), PV_VM_PAUSED);
 	assert_int_equal(pv_vm_cid(world->vm), 77);
 	assert_int_equal(get_mark(world), 0);
+	/* The life of the agent that the baseline has: nobody had said hello. */
+	assert_int_equal(world->vm->adopt_boot, 0);
 	assert_int_equal(world->spawned, world->shut_down + 1);
 }
 

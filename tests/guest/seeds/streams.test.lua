@@ -11,7 +11,6 @@ sleep 600
 ]]
 
 test("wait for a log line", function(t)
-	t:skip("vm:open_file is not there yet")
 	vm:run("mkdir -p /var/log && echo old > /var/log/messages"):assert_ok()
 	vm:run("(sleep 1; echo the service is ready >> /var/log/messages) > /dev/null 2>&1 &"):assert_ok()
 	-- example
