@@ -17,6 +17,10 @@
  * whoever wants `lock` first takes `next` and keeps it while waiting. The loop thread too passes
  * `next` between callbacks, hence it stands behind the one who waits.
  *
+ * Wake-ups: a thread that is woken while the lock is held preempts its waker as likely as not, runs
+ * into the lock, and sleeps again. So wakes, and what else owners defer, happen when the lock has
+ * been dropped. That halves the context switches of an operation in the guest, at both of its ends.
+ *
  * pv_loop_wait sleeps on a mutex of its own, so that it comes back through the turnstile as well.
  * Order: next, lock, wait_lock.
  */
@@ -40,6 +44,9 @@
 
 #define BATCH 64
 
+/* More are done at once. */
+#define DEFERRED_MAX 4
+
 /* The generation of our own two descriptors; watches count from 1. */
 #define OWN_GENERATION 0
 
@@ -47,6 +54,11 @@
 struct slot {
 	struct pv_loop_watch *watch; /* NULL = nobody */
 	uint32_t generation;
+};
+
+struct deferred {
+	void (*fn)(void *ctx);
+	void *ctx;
 };
 
 struct heap_entry {
@@ -61,6 +73,11 @@ struct pv_loop {
 	pthread_mutex_t wait_lock;
 	pthread_cond_t woken; /* CLOCK_MONOTONIC */
 	uint64_t wakes;	      /* guarded by wait_lock */
+
+	/* What is done when the lock is dropped; guarded by it. */
+	struct deferred deferred[DEFERRED_MAX];
+	unsigned deferred_count;
+	bool wake_due;
 
 	int epoll_fd;
 	int event_fd;
@@ -94,9 +111,51 @@ void pv_loop_lock(struct pv_loop *loop)
 	pthread_mutex_unlock(&loop->next);
 }
 
+static void wake_waiters(struct pv_loop *loop)
+{
+	pthread_mutex_lock(&loop->wait_lock);
+	loop->wakes++;
+	pthread_mutex_unlock(&loop->wait_lock);
+	pthread_cond_broadcast(&loop->woken);
+}
+
 void pv_loop_unlock(struct pv_loop *loop)
 {
+	struct deferred deferred[DEFERRED_MAX];
+	const unsigned count = loop->deferred_count;
+	const bool wake = loop->wake_due;
+	memcpy(deferred, loop->deferred, count * sizeof(deferred[0]));
+	loop->deferred_count = 0;
+	loop->wake_due = false;
 	pthread_mutex_unlock(&loop->lock);
+	if (wake)
+		wake_waiters(loop);
+	for (unsigned i = 0; i < count; i++)
+		deferred[i].fn(deferred[i].ctx);
+}
+
+void pv_loop_defer(struct pv_loop *loop, void (*fn)(void *ctx), void *ctx)
+{
+	for (unsigned i = 0; i < loop->deferred_count; i++) {
+		if (loop->deferred[i].fn == fn && loop->deferred[i].ctx == ctx)
+			return;
+	}
+	if (loop->deferred_count == DEFERRED_MAX)
+		fn(ctx);
+	else
+		loop->deferred[loop->deferred_count++] = (struct deferred){.fn = fn, .ctx = ctx};
+}
+
+/* Does now what waits for the lock to be dropped. */
+static void do_deferred(struct pv_loop *loop)
+{
+	while (loop->deferred_count > 0) {
+		const struct deferred next = loop->deferred[--loop->deferred_count];
+		next.fn(next.ctx);
+	}
+	if (loop->wake_due)
+		wake_waiters(loop);
+	loop->wake_due = false;
 }
 
 /* Lets one who waits for the lock have it. */
@@ -112,13 +171,14 @@ int pv_loop_wait(struct pv_loop *loop, int64_t deadline_ns)
 	    .tv_sec = deadline_ns > 0 ? deadline_ns / PV_CLOCK_SECOND : 0,
 	    .tv_nsec = deadline_ns > 0 ? deadline_ns % PV_CLOCK_SECOND : 0,
 	};
+	do_deferred(loop);
 	pthread_mutex_lock(&loop->wait_lock);
 	uint64_t before = loop->wakes;
 	/*
-	 * A wake needs the lock, so none can come between the caller's look at its condition and
-	 * here.
+	 * What somebody may wait for changes under the lock, and the wake comes after that, so it
+	 * counts here whenever the change was not seen by the caller.
 	 */
-	pv_loop_unlock(loop);
+	pthread_mutex_unlock(&loop->lock);
 	int code = 0;
 	while (loop->wakes == before && code == 0) {
 		if (deadline_ns == PV_CLOCK_NEVER)
@@ -132,12 +192,10 @@ int pv_loop_wait(struct pv_loop *loop, int64_t deadline_ns)
 	return woken ? 0 : -ETIMEDOUT;
 }
 
+/* A thread that is woken while we hold the lock would only run into it. */
 void pv_loop_wake(struct pv_loop *loop)
 {
-	pthread_mutex_lock(&loop->wait_lock);
-	loop->wakes++;
-	pthread_cond_broadcast(&loop->woken);
-	pthread_mutex_unlock(&loop->wait_lock);
+	loop->wake_due = true;
 }
 
 /* --- watches --- */

@@ -85,8 +85,14 @@ void pv_loop_timer_clear(struct pv_loop_timer *timer);
  */
 int pv_loop_wait(struct pv_loop *loop, int64_t deadline_ns);
 
-/* [locked] Wakes all threads in pv_loop_wait. Call it after changing anything that somebody may wait for. */
+/* [locked] Wakes all threads in pv_loop_wait, as soon as the lock is dropped. Call it after changing anything that somebody may wait for. */
 void pv_loop_wake(struct pv_loop *loop);
+
+/*
+ * [locked] Calls `fn` on this thread as soon as it has dropped the lock, or waits; without the lock, and once however often it was asked for
+ * with this `ctx`. For waking threads which would only run into the lock. `ctx` must last. May call it at once.
+ */
+void pv_loop_defer(struct pv_loop *loop, void (*fn)(void *ctx), void *ctx);
 
 /* True on the loop's own thread. */
 bool pv_loop_is_here(const struct pv_loop *loop);

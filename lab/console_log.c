@@ -27,6 +27,7 @@ void pv_console_log_append(struct pv_console_log *log, const void *data, size_t 
 void pv_console_log_mark_boot(struct pv_console_log *log)
 {
 	log->boot_start = log->dropped + log->text.len;
+	log->boots++;
 }
 
 bool pv_console_log_find(

@@ -18,6 +18,7 @@ struct pv_console_log {
 	uint64_t
 	    dropped; /* bytes no longer in `text`; offsets below count from the first byte ever */
 	uint64_t boot_start; /* offset at which the latest boot began */
+	unsigned boots;	     /* how many began */
 };
 
 /* Adds what the guest printed. Out of memory drops the new bytes. */

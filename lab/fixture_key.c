@@ -11,7 +11,9 @@
 #include "lab/fixture_key.h"
 
 #include <errno.h>
+#include <fts.h>
 #include <glob.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,14 +289,48 @@ static void fold_program(struct walk *walk)
 
 static int fold_source(struct walk *walk, const char *path, bool required, struct pv_err *err);
 
+static int by_name(const FTSENT **a, const FTSENT **b)
+{
+	return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+/* All that is in a folder, by their names in it: size and time of change, permissions, targets. */
+static void fold_folder(struct walk *walk, const char *path)
+{
+	char *roots[] = {(char *)(uintptr_t)path, NULL};
+	FTS *all = fts_open(roots, FTS_COMFOLLOW | FTS_PHYSICAL | FTS_NOCHDIR, by_name);
+	FTSENT *entry;
+	char target[PATH_MAX];
+	while (all && (entry = fts_read(all))) {
+		const struct stat *info = entry->fts_statp;
+		if (entry->fts_info == FTS_DP)
+			continue;
+		const bool is_folder = entry->fts_info == FTS_D;
+		const int64_t numbers[] = {info->st_mode, is_folder ? 0 : info->st_size,
+		    is_folder ? 0 : info->st_mtim.tv_sec, is_folder ? 0 : info->st_mtim.tv_nsec};
+		ssize_t len = -1;
+		if (entry->fts_info == FTS_SL || entry->fts_info == FTS_SLNONE)
+			len = readlink(entry->fts_accpath, target, sizeof(target));
+		fold_text(walk, "entry", entry->fts_path + strlen(path));
+		fold(walk, "identity", numbers, sizeof(numbers));
+		fold(walk, "target", target, len < 0 ? 0 : (size_t)len);
+	}
+	if (all)
+		fts_close(all);
+}
+
 /* A path in the file `from`, relative to its folder. */
-static int fold_host_file(struct walk *walk, const char *from, const char *path, struct pv_err *err)
+static int fold_host_file(
+    struct walk *walk, const char *from, const char *path, bool is_folder, struct pv_err *err)
 {
 	char *folder = path[0] == '/' ? NULL : folder_of(from);
 	char *full = folder ? format("%s/%s", folder, path) : strdup(path);
 	if (full) {
 		fold_text(walk, "names", path);
-		fold_identity(walk, "file", full);
+		if (is_folder)
+			fold_folder(walk, full);
+		else
+			fold_identity(walk, "file", full);
 	}
 	free(full);
 	free(folder);
@@ -315,7 +351,8 @@ static int fold_ref(
 		break;
 	case PV_FIXTURE_REF_MODULE: path = find_module(walk->place, ref->text); break;
 	case PV_FIXTURE_REF_SCRIPT: path = strdup(ref->text); break;
-	case PV_FIXTURE_REF_FILE: return fold_host_file(walk, from, ref->text, err);
+	case PV_FIXTURE_REF_FILE: return fold_host_file(walk, from, ref->text, false, err);
+	case PV_FIXTURE_REF_FOLDER: return fold_host_file(walk, from, ref->text, true, err);
 	}
 	fold_text(walk, "refers to", ref->text);
 	if (path)

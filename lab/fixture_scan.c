@@ -320,6 +320,7 @@ static const struct callee {
     {"dofile",	       PV_FIXTURE_REF_SCRIPT,  false, false},
     {"loadfile",	 PV_FIXTURE_REF_SCRIPT,	false, false},
     {"push_file",	  PV_FIXTURE_REF_FILE,    false, true },
+    {"push_dir",	 PV_FIXTURE_REF_FOLDER,  false, true },
     {"depends_on_file", PV_FIXTURE_REF_FILE,    false, false},
 };
 

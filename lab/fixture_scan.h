@@ -15,6 +15,7 @@ enum pv_fixture_ref_kind {
 	PV_FIXTURE_REF_MODULE,	/* require("x") */
 	PV_FIXTURE_REF_SCRIPT,	/* dofile("x"), loadfile("x") */
 	PV_FIXTURE_REF_FILE,	/* push_file("x", ...), depends_on_file("x") */
+	PV_FIXTURE_REF_FOLDER,	/* push_dir("x", ...) */
 };
 
 struct pv_fixture_ref {
@@ -30,8 +31,8 @@ struct pv_fixture_refs {
 
 /*
  * Finds the references of `text`, which need not be valid Lua. A reference counts when its first
- * argument is a string, or strings joined by `..`; `push_file` does not when `auto_dep = false` is
- * written in the call. Any thread. Returns 0 or -ENOMEM; the caller finishes `refs` in both cases.
+ * argument is a string, or strings joined by `..`; `push_file` and `push_dir` do not when
+ * `auto_dep = false` is written in the call. Any thread. Returns 0 or -ENOMEM; the caller finishes `refs` in both cases.
  */
 int pv_fixture_scan(struct pv_fixture_refs *refs, const char *text, size_t len, struct pv_err *err);
 

@@ -10,10 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/host/batch.h"
 #include "agent/host/client.h"
 #include "agent/host/open_file.h"
 #include "agent/host/path.h"
+#include "agent/host/process.h"
+#include "agent/host/stream.h"
+#include "agent/host/tree.h"
 #include "agent/host/syscall.h"
+#include "agent/host/worker.h"
 #include "base/bytes.h"
 #include "lab/options.h"
 
@@ -108,6 +113,40 @@ unsigned pv_vm_open_streams(struct pv_vm *vm);
 /* The agent for an operation called `action` ("run", "read_file"): fails with the state's sentence
  * when the VM is not booted. */
 int pv_vm_agent(struct pv_vm *vm, const char *action, struct pv_agent **out, struct pv_err *err);
+
+/* How many reports of the guest's kernel (lab/verdict.h) have ended what waited for it, so far. */
+unsigned pv_vm_endings(struct pv_vm *vm);
+/* The error of `what`, which has waited since there were `endings`, when there are more now.
+ * Returns 0 or -EFAULT. */
+int pv_vm_check_endings(struct pv_vm *vm, unsigned endings, const char *what, struct pv_err *err);
+
+/* --- streams (spec section 13) --- */
+
+/* Counts a stream that a script holds: such a guest is not saved. */
+void pv_vm_stream_opened(struct pv_vm *vm);
+void pv_vm_stream_closed(struct pv_vm *vm);
+
+/*
+ * Waits for something in a stream of this VM's agent and moves at most `max` bytes (below 2 GiB) to
+ * the end of `out`. Returns their number, 0 at the end, -ETIMEDOUT (no text), -ECONNRESET with the
+ * reason when the guest or its agent has gone, or another error (interrupted, paused, out of
+ * memory).
+ */
+int pv_vm_stream_take(struct pv_vm *vm, struct pv_agent_stream *stream, size_t max,
+    int64_t deadline_ns, struct pv_bytes *out, struct pv_err *err);
+
+/* What the consoles print from now on until the guest is reset, shut down, or gone. */
+struct pv_vm_console_reader {
+	uint64_t at; /* in the log, from the first byte ever */
+	unsigned boot;
+	bool before_boot; /* the first boot to come is meant */
+};
+void pv_vm_console_reader_begin(struct pv_vm *vm, struct pv_vm_console_reader *reader);
+/* As pv_vm_stream_take. */
+int pv_vm_console_take(struct pv_vm *vm, struct pv_vm_console_reader *reader, size_t max,
+    int64_t deadline_ns, struct pv_bytes *out, struct pv_err *err);
+/* True when nothing will come any more. */
+bool pv_vm_console_is_over(struct pv_vm *vm, struct pv_vm_console_reader *reader);
 
 /* --- console (spec section 14) --- */
 

@@ -1,7 +1,8 @@
 /*
  * The console of a VM: its log, waiting for text in it, and typing. Theory: the log grows under the
  * loop lock as the machine reports output, and every report wakes waiters; so an expectation costs
- * nothing while the guest is silent.
+ * nothing while the guest is silent. Typing waits in the same manner for the guest to take what it
+ * was given.
  */
 #include <errno.h>
 
@@ -10,10 +11,6 @@
 #include "base/loop.h"
 #include "lab/host.h"
 #include "lab/vm_private.h"
-
-/* How often a full input buffer is tried again: the guest's driver gives no sign when it took
- * bytes. */
-#define INPUT_RETRY (PV_CLOCK_SECOND / 100)
 
 int pv_vm_console_log(struct pv_vm *vm, struct pv_bytes *out)
 {
@@ -89,9 +86,7 @@ int pv_vm_console_write(
 				status = pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT,
 				    "console:write timed out with %zu bytes not taken", len);
 			else if (!taken)
-				pv_loop_wait(vm->host->loop, now + INPUT_RETRY < deadline_ns
-								 ? now + INPUT_RETRY
-								 : deadline_ns);
+				pv_loop_wait(vm->host->loop, deadline_ns);
 		}
 	}
 	pv_loop_unlock(vm->host->loop);

@@ -138,6 +138,8 @@ static int wait_quiescent(struct pv_vm *vm, struct pv_err *err)
 {
 	if (vm->state != PV_VM_BOOTED && vm->state != PV_VM_PAUSED)
 		return pv_vm_wrong_state(vm, "snapshot", err);
+	if (vm->open_streams)
+		return refuse(vm, err); /* they do not end by waiting */
 	if (vm->state == PV_VM_BOOTED) {
 		/* A guest that reboots on its own is booted all the while. */
 		int status =

@@ -144,6 +144,22 @@ int pv_vm_verdict_since(
 	    err, PV_ERR_GUEST, EFAULT, "vm `%s`: %s: %s", vm->name, what, vm->reports.text);
 }
 
+unsigned pv_vm_endings(struct pv_vm *vm)
+{
+	pv_loop_lock(vm->host->loop);
+	unsigned endings = vm->reports.endings;
+	pv_loop_unlock(vm->host->loop);
+	return endings;
+}
+
+int pv_vm_check_endings(struct pv_vm *vm, unsigned endings, const char *what, struct pv_err *err)
+{
+	pv_loop_lock(vm->host->loop);
+	int status = pv_vm_verdict_since(vm, endings, what, err);
+	pv_loop_unlock(vm->host->loop);
+	return status;
+}
+
 /* --- for the test framework --- */
 
 static bool is_collecting(const struct pv_host *host)

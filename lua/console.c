@@ -14,6 +14,7 @@
 #include "lab/vm.h"
 #include "lua/argument.h"
 #include "lua/buffer.h"
+#include "lua/console_stream.h"
 #include "lua/duration.h"
 #include "lua/error.h"
 #include "lua/state.h"
@@ -99,6 +100,13 @@ static int console_write(lua_State *L)
 	return status < 0 ? pv_lua_error_raise(L, &err) : 0;
 }
 
+/* console:read() */
+static int console_read(lua_State *L)
+{
+	pv_lua_console_stream_push(L, check_vm(L, "console:read"));
+	return 1;
+}
+
 static int console_close(lua_State *L)
 {
 	pv_lua_argument_self(L, 1, TYPE_NAME, "console:close");
@@ -112,6 +120,7 @@ static int console_tostring(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
+    {"read",     console_read	 },
     {"read_log", console_read_log},
     {"expect",   console_expect  },
     {"write",    console_write   },

@@ -16,8 +16,7 @@
 #include "lua/error.h"
 #include "lua/principal.h"
 #include "lua/resource.h"
-
-#define TYPE_NAME "File"
+#include "lua/tail.h"
 
 struct file {
 	struct pv_lua_resource resource; /* first */
@@ -27,12 +26,12 @@ struct file {
 
 bool pv_lua_file_is(lua_State *L, int index)
 {
-	return luaL_testudata(L, index, TYPE_NAME) != NULL;
+	return luaL_testudata(L, index, PV_LUA_FILE_TYPE) != NULL;
 }
 
 static struct file *check_open(lua_State *L, int index, const char *function)
 {
-	struct file *file = pv_lua_argument_self(L, index, TYPE_NAME, function);
+	struct file *file = pv_lua_argument_self(L, index, PV_LUA_FILE_TYPE, function);
 	if (!pv_lua_resource_is_open(&file->resource))
 		luaL_error(L, "%s: file is closed", function);
 	return file;
@@ -177,7 +176,7 @@ static int file_tell(lua_State *L)
 /* file:fd() */
 static int file_fd(lua_State *L)
 {
-	const struct file *file = pv_lua_argument_self(L, 1, TYPE_NAME, "file:fd");
+	const struct file *file = pv_lua_argument_self(L, 1, PV_LUA_FILE_TYPE, "file:fd");
 	lua_pushinteger(L, pv_lua_resource_is_open(&file->resource) ? file->handle : 0);
 	return 1;
 }
@@ -198,14 +197,14 @@ static void end(lua_State *L, struct pv_lua_resource *resource)
 
 static int file_close(lua_State *L)
 {
-	struct file *file = pv_lua_argument_self(L, 1, TYPE_NAME, "file:close");
+	struct file *file = pv_lua_argument_self(L, 1, PV_LUA_FILE_TYPE, "file:close");
 	pv_lua_resource_close(L, 1, &file->resource);
 	return 0;
 }
 
 static int file_tostring(lua_State *L)
 {
-	const struct file *file = pv_lua_argument_self(L, 1, TYPE_NAME, "tostring");
+	const struct file *file = pv_lua_argument_self(L, 1, PV_LUA_FILE_TYPE, "tostring");
 	if (pv_lua_resource_is_open(&file->resource))
 		lua_pushfstring(
 		    L, "file(%s handle=%I)", file->resource.detail, (LUAI_UACINT)file->handle);
@@ -247,7 +246,7 @@ int pv_lua_file_open_file(lua_State *L)
 	pv_lua_principal_reach(L, &self);
 	struct file *file = lua_newuserdatauv(L, sizeof(*file), 0);
 	*file = (struct file){.by = self.by};
-	luaL_setmetatable(L, TYPE_NAME);
+	luaL_setmetatable(L, PV_LUA_FILE_TYPE);
 	if (pv_agent_open_file(&self.by, path, &how, &file->handle, &file->by.boot, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
 	pv_lua_resource_add(L, &file->resource, PV_LUA_FILE, "file", path, self.vm, end);
@@ -255,26 +254,27 @@ int pv_lua_file_open_file(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"read",     file_read    },
-    {"read_all", file_read_all},
-    {"write",    file_write	},
-    {"seek",     file_seek    },
-    {"tell",     file_tell    },
-    {"fd",	   file_fd	  },
-    {"close",    file_close	},
+    {"read",	     file_read	      },
+    {"read_all",	 file_read_all      },
+    {"write",	      file_write		},
+    {"seek",	     file_seek	      },
+    {"tell",	     file_tell	      },
+    {"tail_stream", pv_lua_tail_of_file},
+    {"fd",	   file_fd		  },
+    {"close",	      file_close		},
     {NULL,	   NULL	       },
 };
 
 void pv_lua_file_open(lua_State *L)
 {
-	luaL_newmetatable(L, TYPE_NAME);
+	luaL_newmetatable(L, PV_LUA_FILE_TYPE);
 	luaL_newlib(L, methods);
 	lua_setfield(L, -2, "__index");
 	lua_pushcfunction(L, file_tostring);
 	lua_setfield(L, -2, "__tostring");
 	lua_pushcfunction(L, file_close);
 	lua_setfield(L, -2, "__close");
-	lua_pushliteral(L, TYPE_NAME);
+	lua_pushliteral(L, PV_LUA_FILE_TYPE);
 	lua_setfield(L, -2, "__metatable");
 	lua_pop(L, 1);
 }

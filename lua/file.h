@@ -7,6 +7,8 @@
 
 #include "lab/vm.h"
 
+#define PV_LUA_FILE_TYPE "File"
+
 /* Registers the type. May raise. */
 void pv_lua_file_open(lua_State *L);
 

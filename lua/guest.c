@@ -1,17 +1,12 @@
 /*
- * Files of the guest by their names: read_file, write_file, push_file, stat, listdir, mkdir,
+ * Files of the guest by their names: read_file, write_file, stat, listdir, mkdir,
  * unlink, rename. (run is in lua/command.c.) Each call waits for the agent's answer on the script
  * thread; an interrupt or the guest's end makes the agent client fail it. Script thread only.
  */
 #include "lua/guest.h"
 
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-
 #include "base/bytes.h"
 #include "base/err.h"
-#include "base/fd.h"
 #include "lab/vm.h"
 #include "lua/argument.h"
 #include "lua/buffer.h"
@@ -19,9 +14,8 @@
 #include "lua/error.h"
 #include "lua/file.h"
 #include "lua/principal.h"
-
-/* A host file that push_file reads into memory. */
-#define PUSH_MAX (UINT64_C(2) << 30)
+#include "lua/tail.h"
+#include "lua/tree.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
 
@@ -57,51 +51,21 @@ static int vm_write_file(lua_State *L)
 	return 0;
 }
 
-/* Pushes `path`, resolved against the directory of the Lua file that contains the call. */
-static const char *push_host_path(lua_State *L, const char *path)
+void pv_lua_guest_push_stat(lua_State *L, const struct pv_agent_stat *info)
 {
-	lua_Debug activation;
-	if (path[0] == '/')
-		return lua_pushstring(L, path);
-	for (int level = 1; lua_getstack(L, level, &activation); level++) {
-		if (!lua_getinfo(L, "S", &activation) || activation.source[0] != '@')
-			continue;
-		const char *file = activation.source + 1;
-		const char *slash = strrchr(file, '/');
-		if (slash == NULL)
-			break;
-		lua_pushlstring(L, file, (size_t)(slash - file) + 1);
-		lua_pushstring(L, path);
-		lua_concat(L, 2);
-		return lua_tostring(L, -1);
-	}
-	return lua_pushstring(L, path);
-}
-
-/* vm:push_file(host, guest, {auto_dep=true}) */
-static int vm_push_file(lua_State *L)
-{
-	struct stat status;
-	struct pv_lua_principal self;
-	pv_lua_principal_check(L, &self);
-	const char *host = pv_lua_argument_name(L, 2, self.function, "host path");
-	const char *guest = pv_lua_argument_name(L, 3, self.function, "guest path");
-	if (pv_lua_argument_table(L, 4, self.function, "opts"))
-		pv_lua_argument_flag(
-		    L, 4, "auto_dep", true, self.function); /* for the scanner of fixture keys */
-	pv_lua_principal_reach(L, &self);
-	const char *path = push_host_path(L, host);
-	struct pv_bytes *content = pv_lua_buffer_new(L);
-	struct pv_err err = PV_ERR_INIT;
-	if (pv_fd_slurp("host file", path, PUSH_MAX, content, &err) < 0) {
-		pv_bytes_finish(content);
-		pv_err_prefix(&err, "%s: read `%s` failed", self.function, host);
-		return pv_lua_error_raise(L, &err);
-	}
-	unsigned mode = stat(path, &status) == 0 ? status.st_mode & 0777 : 0644;
-	int sent = pv_agent_write_file(&self.by, guest, content->data, content->len, mode, &err);
-	pv_bytes_finish(content);
-	return sent < 0 ? pv_lua_principal_raise(L, &self, &err) : 0;
+	lua_createtable(L, 0, 5);
+	lua_pushinteger(L, (lua_Integer)info->size);
+	lua_setfield(L, -2, "size");
+	/* In two parts: nanoseconds since 1970 do not fit a double. */
+	lua_pushnumber(L, (lua_Number)(info->mtime_ns / NS_PER_SECOND) +
+			      (lua_Number)(info->mtime_ns % NS_PER_SECOND) / 1e9);
+	lua_setfield(L, -2, "mtime");
+	lua_pushinteger(L, info->mtime_ns);
+	lua_setfield(L, -2, "mtime_ns");
+	lua_pushinteger(L, info->perm);
+	lua_setfield(L, -2, "perm");
+	lua_pushstring(L, pv_agent_entry_name(info->type));
+	lua_setfield(L, -2, "entry_type");
 }
 
 /* vm:stat(path) */
@@ -115,20 +79,24 @@ static int vm_stat(lua_State *L)
 	struct pv_err err = PV_ERR_INIT;
 	if (pv_agent_stat(&self.by, path, true, &stat_result, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
-	lua_createtable(L, 0, 5);
-	lua_pushinteger(L, (lua_Integer)stat_result.size);
-	lua_setfield(L, -2, "size");
-	/* In two parts: nanoseconds since 1970 do not fit a double. */
-	lua_pushnumber(L, (lua_Number)(stat_result.mtime_ns / NS_PER_SECOND) +
-			      (lua_Number)(stat_result.mtime_ns % NS_PER_SECOND) / 1e9);
-	lua_setfield(L, -2, "mtime");
-	lua_pushinteger(L, stat_result.mtime_ns);
-	lua_setfield(L, -2, "mtime_ns");
-	lua_pushinteger(L, stat_result.perm);
-	lua_setfield(L, -2, "perm");
-	lua_pushstring(L, pv_agent_entry_name(stat_result.type));
-	lua_setfield(L, -2, "entry_type");
+	pv_lua_guest_push_stat(L, &stat_result);
 	return 1;
+}
+
+void pv_lua_guest_push_list(lua_State *L, const struct pv_bytes *list)
+{
+	const char *name;
+	enum pv_agent_entry_type type;
+	lua_newtable(L);
+	lua_Integer index = 0;
+	for (size_t at = 0; pv_agent_list_next(list, &at, &name, &type);) {
+		lua_createtable(L, 0, 2);
+		lua_pushstring(L, name);
+		lua_setfield(L, -2, "name");
+		lua_pushstring(L, pv_agent_entry_name(type));
+		lua_setfield(L, -2, "entry_type");
+		lua_rawseti(L, -2, ++index);
+	}
 }
 
 /* vm:listdir(path) */
@@ -142,18 +110,7 @@ static int vm_listdir(lua_State *L)
 	struct pv_err err = PV_ERR_INIT;
 	if (pv_agent_list(&self.by, path, list, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
-	const char *name;
-	enum pv_agent_entry_type type;
-	lua_newtable(L);
-	lua_Integer index = 0;
-	for (size_t at = 0; pv_agent_list_next(list, &at, &name, &type);) {
-		lua_createtable(L, 0, 2);
-		lua_pushstring(L, name);
-		lua_setfield(L, -2, "name");
-		lua_pushstring(L, pv_agent_entry_name(type));
-		lua_setfield(L, -2, "entry_type");
-		lua_rawseti(L, -2, ++index);
-	}
+	pv_lua_guest_push_list(L, list);
 	pv_bytes_finish(list);
 	return 1;
 }
@@ -208,12 +165,17 @@ const luaL_Reg pv_lua_guest_methods[] = {
     {"run",	    pv_lua_command_run   },
     {"read_file",  vm_read_file	      },
     {"write_file", vm_write_file	},
-    {"push_file",  vm_push_file	      },
+    {"push_file",  pv_lua_tree_push_file},
     {"stat",	     vm_stat		    },
     {"listdir",	vm_listdir		  },
     {"mkdir",      vm_mkdir	      },
     {"unlink",     vm_unlink		},
     {"open_file",  pv_lua_file_open_file},
+    {"tail_file",  pv_lua_tail_file	  },
+    {"fd_stream",  pv_lua_tail_fd_stream},
+    {"push_dir",	 pv_lua_tree_push_dir },
+    {"pull_file",  pv_lua_tree_pull_file},
+    {"pull_dir",	 pv_lua_tree_pull_dir },
     {"rename",     vm_rename		},
     {NULL,	   NULL		 },
 };

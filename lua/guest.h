@@ -4,8 +4,16 @@
 #define PV_LUA_GUEST_H
 
 #include <lauxlib.h>
+#include <lua.h>
+
+struct pv_agent_stat;
+struct pv_bytes;
 
 /* Methods of the type VM, for luaL_setfuncs. */
 extern const luaL_Reg pv_lua_guest_methods[];
+
+/* Push a Stat, and a list of pv_agent_list as DirEntry[]. May raise. */
+void pv_lua_guest_push_stat(lua_State *L, const struct pv_agent_stat *info);
+void pv_lua_guest_push_list(lua_State *L, const struct pv_bytes *list);
 
 #endif

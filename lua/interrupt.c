@@ -73,7 +73,7 @@ void pv_lua_interrupt_hurry(struct pv_lua *lua)
 {
 	/* Safe inside an allocation as it is safe in a signal handler: only fields of the thread
 	 * and its live call records change. */
-	if (lua->L != NULL && is_interrupted(lua) && lua_gethookcount(lua->L) != 1)
+	if (lua->is_interruptible && is_interrupted(lua) && lua_gethookcount(lua->L) != 1)
 		lua_sethook(lua->L, hook, LUA_MASKCOUNT, 1);
 }
 
@@ -156,5 +156,6 @@ void pv_lua_interrupt_open(lua_State *L)
 	lua_getglobal(L, "debug");
 	replace(L, "sethook", refuse_hook);
 	lua_pop(L, 1);
+	pv_lua_state_of(L)->is_interruptible = true;
 	lua_sethook(L, hook, LUA_MASKCOUNT, PERIOD);
 }

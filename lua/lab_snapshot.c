@@ -4,12 +4,15 @@
  */
 #include "lua/lab_snapshot.h"
 
+#include <errno.h>
+
 #include "base/err.h"
 #include "lab/lab_snapshot.h"
 #include "lua/argument.h"
 #include "lua/error.h"
 #include "lua/lab.h"
 #include "lua/snapshot_handle.h"
+#include "lua/stream.h"
 
 static int path(void *snapshot, const char **path, struct pv_err *err)
 {
@@ -72,7 +75,7 @@ static int lab_snapshot(lua_State *L)
 	}
 	if (status < 0) {
 		pv_err_prefix(&err, "lab:snapshot");
-		return pv_lua_error_raise(L, &err);
+		return pv_lua_stream_raise_listed(L, &err, status == -EBUSY);
 	}
 	return 1;
 }

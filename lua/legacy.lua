@@ -1,7 +1,7 @@
 -- The older spelling of the language (docs/legacy.md), in terms of the present one; lua/legacy.c says how it gets in.
 --
--- Called with the table of what only C can do; returns the functions by where they go: `lab` (of `provium`, called with a dot), `vm` (methods),
--- `global`. A function that calls `forward` or one of the checks must not do so in a tail call: they raise for the caller of whoever
+-- Called with the table of what only C can do; returns the functions by where they go: `lab` (of `provium`, called with a dot), `vm` and `worker`
+-- (methods), `global`. A function that calls `forward` or one of the checks must not do so in a tail call: they raise for the caller of whoever
 -- called them.
 local native = ...
 local error, getmetatable, ipairs, pairs, pcall, rawequal, setmetatable, tostring, type =
@@ -189,6 +189,51 @@ function vm.wait_until(self, predicate, opts)
     return value
 end
 
+-- Jobs and workers ---------------------------------------------------------------------------------------------------------------
+
+-- VM or Worker -> number of a job -> its process.
+local jobs = setmetatable({}, {__mode = "k"})
+
+function vm.background(self, command)
+    check_self("vm:background", self)
+    check_text(command, "vm:background", "command")
+    local process = forward(self.run_async, self, command)
+    local job = {id = process:handle(), pid = process:pid()}
+    jobs[self] = jobs[self] or {}
+    jobs[self][job.id] = process
+    return job
+end
+
+-- A job is what vm:background returned, or its id.
+local function process_of(self, job, name)
+    local id = type(job) == "table" and job.id or job
+    local process = id ~= nil and jobs[self] and jobs[self][id]
+    if not process then refuse(3, "%s: job must be one that vm:background of this VM returned, got %s", name, native.kind(job)) end
+    return process
+end
+
+function vm.job_wait(self, job, timeout)
+    check_self("vm:job_wait", self)
+    local process = process_of(self, job, "vm:job_wait")
+    local result = forward(process.wait, process, timeout)
+    return older_result(result)
+end
+
+-- With all that it has started: a job is the first of a process group.
+function vm.job_kill(self, job)
+    check_self("vm:job_kill", self)
+    local process = process_of(self, job, "vm:job_kill")
+    if forward(process.status, process) == "running" then
+        forward(self.syscall, self, "kill", -process:pid(), native.scope().sys.SIGKILL)
+    end
+end
+
+function vm.spawn(self, opts)
+    check_self("vm:spawn", self)
+    local worker = forward(self.spawn_worker, self, opts)
+    return worker
+end
+
 -- Raw calls, with places of arguments counted from 0 ------------------------------------------------------------------------------
 
 -- What the kernel returned: the error's number, negative, when there was one.
@@ -321,4 +366,10 @@ function global.assert_contains(hay, needle, message)
     if not hay:find(needle, 1, true) then fail(message, "`%s` not found in `%s`", needle, hay) end
 end
 
-return {lab = lab, vm = vm, global = global}
+-- A worker has a `kill` of its own.
+local worker = {}
+for name, fn in pairs(vm) do
+    if name ~= "kill" and name ~= "spawn" then worker[name] = fn end
+end
+
+return {lab = lab, vm = vm, worker = worker, global = global}

@@ -12,14 +12,18 @@
 
 struct pv_lua_principal {
 	const char *function; /* "vm:run" or "worker:run", for sentences; the method keeps it */
-	struct pv_vm *vm;     /* alive as long as argument 1 */
+	struct pv_vm *vm;     /* alive as long as argument 1 is open */
 	struct pv_principal by;
 };
 
 /* Adds methods to the table on top of the stack. `type` is "vm" or "worker". May raise. */
 void pv_lua_principal_setfuncs(lua_State *L, const luaL_Reg *methods, const char *type);
 
-/* In such a method: its name and the VM of argument 1; raises when that is something else. */
+/* Adds all that a VM and a worker share. */
+void pv_lua_principal_share(lua_State *L, const char *type);
+
+/* In such a method: its name and the VM or worker of argument 1; raises when that is something
+ * else, or a worker that was joined. */
 void pv_lua_principal_check(lua_State *L, struct pv_lua_principal *out);
 
 /* Then, after the arguments have been looked at: the way to the guest. Raises the state's sentence

@@ -12,9 +12,12 @@ static const struct pv_reference_table *const tables[] = {
     &pv_reference_sys,
     &pv_reference_vm,
     &pv_reference_run,
+    &pv_reference_process,
+    &pv_reference_worker,
     &pv_reference_file,
     &pv_reference_syscall,
     &pv_reference_console,
+    &pv_reference_stream,
     &pv_reference_legacy,
 };
 

@@ -19,7 +19,7 @@ enum pv_reference_kind {
  */
 struct pv_reference_entry {
 	/* The type or library it belongs to: `global`, `json`, `Lab`, `sys`, `VM`, `VmOptions`,
-	 * `RestoreOptions`, `RunOptions`, `RunResult`, `Stat`, `DirEntry`, `File`, `Console`, `Snapshot`,
+	 * `RestoreOptions`, `RunOptions`, `RunResult`, `Stat`, `DirEntry`, `File`, `Tail`, `ConsoleStream`, `Console`, `Snapshot`,
 	 * `LabSnapshot`, `Test`, `Meta`. */
 	const char *owner;
 	const char *name;

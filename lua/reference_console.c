@@ -5,6 +5,9 @@
 #include "lua/reference_entry.h"
 
 static const struct pv_reference_entry entries[] = {
+    ENTRY("Console", "read", METHOD, "console:read() -> ConsoleStream",
+	"What the guest prints on its consoles from now on, until it is reset, shut down or gone.",
+	"0.1"),
     ENTRY("Console", "read_log", METHOD, "console:read_log() -> string",
 	"All that the guest wrote on its console since the first boot, as bytes.", "0.1"),
     ENTRY("Console", "expect", METHOD, "console:expect(pattern, timeout?) -> string",

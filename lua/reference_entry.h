@@ -32,9 +32,12 @@ extern const struct pv_reference_table pv_reference_test;
 extern const struct pv_reference_table pv_reference_lab;
 extern const struct pv_reference_table pv_reference_vm;
 extern const struct pv_reference_table pv_reference_run;
+extern const struct pv_reference_table pv_reference_process;
+extern const struct pv_reference_table pv_reference_worker;
 extern const struct pv_reference_table pv_reference_file;
 extern const struct pv_reference_table pv_reference_syscall;
 extern const struct pv_reference_table pv_reference_console;
+extern const struct pv_reference_table pv_reference_stream;
 extern const struct pv_reference_table pv_reference_sys;
 extern const struct pv_reference_table pv_reference_legacy;
 

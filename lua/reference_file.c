@@ -31,6 +31,8 @@ static const struct pv_reference_entry entries[] = {
 	"`\"set\"` (the default), `\"cur\"` or `\"end\"`.",
 	"0.1"),
     ENTRY("File", "tell", METHOD, "file:tell() -> integer", "The position.", "0.1"),
+    ENTRY("File", "tail_stream", METHOD, "file:tail_stream() -> Tail",
+	"Follows the file from its position to its end and beyond.", "0.1"),
     ENTRY("File", "fd", METHOD, "file:fd() -> integer",
 	"The number of the handle, for `vm:ioctl` and `vm:fd_stream`; it is no descriptor of the "
 	"guest's kernel. 0 when the file is closed.",

@@ -60,6 +60,16 @@ static const struct pv_reference_entry entries[] = {
 	"0.1"),
     ENTRY("VM", "ioctl_buf", METHOD, "vm:ioctl_buf(fd, request, data) -> integer, string",
 	"Older spelling: ioctl(2) on a descriptor of the agent's, with a buffer.", "0.1"),
+    ENTRY("VM", "background", METHOD, "vm:background(command) -> table",
+	"Older spelling of `vm:run_async`: a job, `{id=, pid=}`.", "0.1"),
+    ENTRY("VM", "job_wait", METHOD, "vm:job_wait(job, timeout?) -> table",
+	"Older spelling: waits for the end of a job and gives a result as `vm:exec`. After "
+	"`timeout` the job is killed and the result says `timed_out`.",
+	"0.1"),
+    ENTRY("VM", "job_kill", METHOD, "vm:job_kill(job)",
+	"Older spelling: SIGKILL for a job and all that it has started.", "0.1"),
+    ENTRY("VM", "spawn", METHOD, "vm:spawn(opts?) -> Worker",
+	"Older spelling of `vm:spawn_worker`. A worker has the older methods of a VM, too.", "0.1"),
     ENTRY("VM", "kill", METHOD, "vm:kill()", "Older spelling of `vm:shutdown`.", "0.1"),
 };
 

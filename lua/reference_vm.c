@@ -58,6 +58,17 @@ static const struct pv_reference_entry entries[] = {
 	"up in PATH and gets them as they are; with options see RunOptions. A program that cannot "
 	"be started is an error.",
 	"0.1"),
+    ENTRY("VM", "run_async", METHOD, "vm:run_async(command, args_or_opts?) -> Process",
+	"Starts a command as `vm:run` does and returns as soon as it runs; what cannot be started "
+	"is an error. `stdin` is the beginning of its input, which stays open. The time limits of "
+	"RunOptions are refused: they belong to `proc:wait`.",
+	"0.1"),
+    ENTRY("VM", "spawn_worker", METHOD, "vm:spawn_worker(opts?) -> Worker",
+	"A second process of the agent with credentials, descriptors and a thread of its own. It "
+	"has the methods of a VM that act in the guest: `run`, `run_async`, files, and system "
+	"calls, which all run on that thread, so what one changes (user, processor, name space) "
+	"the next ones and new programs have. See WorkerOptions.",
+	"0.1"),
     ENTRY("VM", "read_file", METHOD, "vm:read_file(path) -> string",
 	"The content of a file of the guest, of any size; works for /proc and /sys.", "0.1"),
     ENTRY("VM", "write_file", METHOD, "vm:write_file(path, data)",
@@ -66,6 +77,19 @@ static const struct pv_reference_entry entries[] = {
 	"Copies a file of the host into the guest, with its permission bits. A relative `host` "
 	"starts at the directory of the Lua file with the call. `opts` is "
 	"`{auto_dep = true}`, for the fixture cache.",
+	"0.1"),
+    ENTRY("VM", "push_dir", METHOD, "vm:push_dir(host, guest, opts?)",
+	"Copies a directory of the host with all that is in it: permissions, symbolic links, "
+	"FIFOs, "
+	"files with their holes. It is added to what is at `guest`; files that are there are "
+	"replaced. Devices and sockets are left out. Otherwise as `push_file`.",
+	"0.1"),
+    ENTRY("VM", "pull_file", METHOD, "vm:pull_file(guest, host)",
+	"Copies a file of the guest to the host, of any size.", "0.1"),
+    ENTRY("VM", "pull_dir", METHOD, "vm:pull_dir(guest, host)",
+	"Copies a directory of the guest to the host, as `push_dir` does; nothing outside of "
+	"`host` is "
+	"written, whatever the guest has there. Set-user-ID and set-group-ID bits are dropped.",
 	"0.1"),
     ENTRY("VM", "stat", METHOD, "vm:stat(path) -> Stat",
 	"What the guest knows about a path; follows symbolic links.", "0.1"),
@@ -86,6 +110,19 @@ static const struct pv_reference_entry entries[] = {
 	"`append`, and with `create`, `truncate`, `exclusive` and `perm` (of a new file, 0644) as "
 	"needed. The scope closes what a test leaves open.",
 	"0.1"),
+    ENTRY("VM", "tail_file", METHOD, "vm:tail_file(path, opts?) -> Tail",
+	"Follows a file of the guest as it grows. `opts.start` is `\"end\"` (the default: only "
+	"what "
+	"is appended after the call), `\"beginning\"`, or a byte offset; a negative one counts "
+	"from "
+	"the end. When the file is renamed and a new one takes its place (log rotation), the rest "
+	"of the old one is delivered, then the new one from its beginning; `tail:notices()` tells. "
+	"A file that is truncated ends the stream.",
+	"0.1"),
+    ENTRY("VM", "fd_stream", METHOD, "vm:fd_stream(handle) -> Tail",
+	"Follows an open file, a File or its number, from its position on; that position does not "
+	"move.",
+	"0.1"),
     ENTRY("VM", "syscall", METHOD, "vm:syscall(nr, ...) -> SyscallResult",
 	"Issues one system call in the guest, by number or by name (`\"openat\"`): up to six "
 	"integers follow, or one table, see SyscallShape. All calls of a VM are issued by one "
@@ -97,6 +134,18 @@ static const struct pv_reference_entry entries[] = {
     ENTRY("VM", "syscall_async", METHOD, "vm:syscall_async(nr, ...) -> SyscallHandle",
 	"The same, without waiting for the end of the call. Any number of them may be in progress. "
 	"One that nobody has awaited when the test, or the file, ends is interrupted.",
+	"0.1"),
+    ENTRY("VM", "batch", METHOD, "vm:batch(fn) -> {ok=, err=}[]",
+	"Calls `fn(b)`, which notes operations on `b` (see Batch), and then sends them all to the "
+	"guest in one go. The guest does them in order; one that fails does not keep the next from "
+	"being done. The results are in the same order: `ok` is what the VM's method would return, "
+	"`err` the sentence that it would raise.",
+	"0.1"),
+    ENTRY("VM", "ioctl", METHOD, "vm:ioctl(file, cmd, data?, opts?) -> IoctlResult",
+	"An `ioctl` on an open File, or its handle (`file:fd()`). `data` is an integer that is "
+	"passed as it is, or bytes whose address is passed and which come back in `out_data`; for "
+	"what they refer to see IoctlOptions. Raises what the guest's kernel says when it fails. "
+	"For a descriptor that a system call gave, use `vm:syscall(\"ioctl\", ...)`.",
 	"0.1"),
     ENTRY("VM", "read_mem", METHOD, "vm:read_mem(addr, len) -> string|nil, integer?",
 	"Memory of the process that issues the VM's system calls; nil and the errno when it cannot "

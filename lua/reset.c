@@ -6,15 +6,34 @@
  */
 #include "lua/reset.h"
 
+#include <errno.h>
+
 #include "base/err.h"
 #include "lab/lab_reset.h"
+#include "lua/resource.h"
 #include "lua/run.h"
 #include "lua/state.h"
+
+/* Says which streams of the file's scope are in the way. */
+static int refuse_streams(struct pv_lua *lua, struct pv_err *err)
+{
+	struct pv_bytes lines = {0};
+	(void)pv_lua_resource_describe(lua->L, PV_LUA_STREAM, NULL, &lines);
+	const char *text = pv_bytes_text(&lines);
+	int status = pv_err_set(err, PV_ERR_STATE, EBUSY,
+	    "%s: reset_between_tests cannot be used with file-scope streams: %.800s\nopen them in "
+	    "the tests, or set provium.reset_between_tests = false",
+	    lua->file->name, text != NULL ? text : "");
+	pv_bytes_finish(&lines);
+	return status;
+}
 
 int pv_lua_reset_begin(struct pv_lua *lua, struct pv_err *err)
 {
 	if (!lua->suite.resets || lua->suite.count == 0 || lua->suite.is_todo)
 		return 0;
+	if (pv_lua_resource_count(lua->L, PV_LUA_STREAM, NULL) > 0)
+		return refuse_streams(lua, err);
 	int status = pv_lab_reset_create(&lua->reset, lua->root_lab, err);
 	return status < 0 ? pv_err_prefix(err,
 				"%s: provium.reset_between_tests: the state before the tests "

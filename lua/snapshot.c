@@ -14,6 +14,7 @@
 #include "lua/error.h"
 #include "lua/snapshot_handle.h"
 #include "lua/state.h"
+#include "lua/stream.h"
 #include "lua/vm.h"
 
 static int path(void *snapshot, const char **path, struct pv_err *err)
@@ -64,6 +65,7 @@ static int vm_snapshot(lua_State *L)
 	const char *path = NULL;
 	if (!lua_isnoneornil(L, 2))
 		path = pv_lua_argument_name(L, 2, "vm:snapshot", "path");
+	pv_lua_stream_refuse_snapshot(L, vm);
 	void **kept = pv_lua_snapshot_handle_push(L, &snapshots);
 	struct pv_snapshot *snapshot = NULL;
 	struct pv_err err = PV_ERR_INIT;

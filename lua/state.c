@@ -16,7 +16,9 @@
 #include "base/err.h"
 #include "base/utf8.h"
 #include "lab/lab.h"
+#include "lua/batch.h"
 #include "lua/console.h"
+#include "lua/console_stream.h"
 #include "lua/file.h"
 #include "lua/error.h"
 #include "lua/interrupt.h"
@@ -24,14 +26,17 @@
 #include "lua/lab.h"
 #include "lua/lab_snapshot.h"
 #include "lua/legacy.h"
+#include "lua/process.h"
 #include "lua/reset.h"
 #include "lua/resource.h"
 #include "lua/run.h"
 #include "lua/run_result.h"
 #include "lua/snapshot.h"
 #include "lua/syscall.h"
+#include "lua/tail.h"
 #include "lua/vm.h"
 #include "lua/wait.h"
+#include "lua/worker.h"
 
 #define ROOT_NAME "provium"
 
@@ -114,12 +119,17 @@ static int open_all(lua_State *L)
 	pv_lua_legacy_open(L);
 	pv_lua_lab_open(L);
 	pv_lua_vm_open(L);
+	pv_lua_process_open(L);
+	pv_lua_worker_open(L);
 	pv_lua_syscall_open(L);
+	pv_lua_batch_open(L);
 	pv_lua_snapshot_open(L);
 	pv_lua_lab_snapshot_open(L);
 	pv_lua_run_result_open(L);
 	pv_lua_console_open(L);
 	pv_lua_file_open(L);
+	pv_lua_tail_open(L);
+	pv_lua_console_stream_open(L);
 	pv_lua_state_set_scope(L);
 	pv_lua_interrupt_open(L);
 	return 0;

@@ -26,6 +26,7 @@ struct pv_lua {
 	lua_State *L;
 	struct pv_host *host;
 	const struct pv_run_file *file;
+	bool is_interruptible; /* the script's code may be stopped; the harness' own may not */
 	size_t memory_used;
 	size_t memory_limit;
 	/* Scopes: the file's lab, and during a test body the test's lab inside it. */

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/sys_names.h"
 #include "lua/argument.h"
+#include "lua/batch.h"
 #include "lua/buffer.h"
 #include "lua/error.h"
 #include "lua/principal.h"
@@ -321,6 +322,8 @@ static int syscall_now(lua_State *L)
 const luaL_Reg pv_lua_syscall_methods[] = {
     {"syscall",	syscall_now	   },
     {"syscall_async", pv_lua_syscall_async},
+    {"batch",	      pv_lua_batch	  },
+    {"ioctl",	      pv_lua_ioctl	  },
     {"read_mem",	 pv_lua_memory_read  },
     {"write_mem",	  pv_lua_memory_write },
     {NULL,	    NULL		},

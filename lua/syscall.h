@@ -38,6 +38,9 @@ void pv_lua_syscall_open(lua_State *L);
 int pv_lua_memory_read(lua_State *L);
 int pv_lua_memory_write(lua_State *L);
 
+/* vm:ioctl (lua/ioctl.c). */
+int pv_lua_ioctl(lua_State *L);
+
 /* Methods that VMs and workers share, for pv_lua_principal_setfuncs. */
 extern const luaL_Reg pv_lua_syscall_methods[];
 

@@ -14,14 +14,13 @@
 #include "lua/argument.h"
 #include "lua/console.h"
 #include "lua/error.h"
-#include "lua/guest.h"
 #include "lua/handle.h"
 #include "lua/legacy.h"
 #include "lua/options.h"
 #include "lua/principal.h"
 #include "lua/resource.h"
 #include "lua/snapshot.h"
-#include "lua/syscall.h"
+#include "lua/worker.h"
 
 /* Registry: pv_vm (light userdata) -> handle. */
 #define HANDLES_KEY "provium.vms"
@@ -255,8 +254,8 @@ void pv_lua_vm_open(lua_State *L)
 	luaL_newmetatable(L, PV_LUA_VM_TYPE);
 	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, methods);
-	pv_lua_principal_setfuncs(L, pv_lua_guest_methods, "vm");
-	pv_lua_principal_setfuncs(L, pv_lua_syscall_methods, "vm");
+	pv_lua_principal_share(L, "vm");
+	pv_lua_principal_setfuncs(L, pv_lua_worker_methods, "vm");
 	luaL_setfuncs(L, pv_lua_snapshot_methods, 0);
 	pv_lua_legacy_add(L, "vm");
 	lua_setfield(L, -2, "__index");

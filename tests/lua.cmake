@@ -1,9 +1,12 @@
 # The test language on a lab whose guests are fake (tests/unit/fake_lab.h): no KVM. The names, options and configuration are the real ones.
 add_library(pv_lua_rig STATIC
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_batch.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_file.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_fixture.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_lab.c
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_process.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_open_file.c
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_stream.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_syscall.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_template.c
 	${CMAKE_SOURCE_DIR}/tests/unit/lua_rig.c
@@ -31,10 +34,11 @@ add_library(pv_lua_rig STATIC
 target_link_libraries(pv_lua_rig PUBLIC pv_flags pv_base PkgConfig::CMOCKA PkgConfig::LUA PkgConfig::JANSSON m
 	PRIVATE pv_sanitize)
 
-foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command fixture guest snapshot console json state sys syscall legacy)
+foreach(name reference reset testcase context meta interrupt wait lab lab_batch lab_members lab_snapshot options command process worker fixture guest snapshot console json state sys syscall batch legacy ioctl)
 	pv_unit_test(lua_${name} pv_lua_rig)
 endforeach()
 pv_unit_test(lua_file pv_lua_rig)
+pv_unit_test(lua_stream pv_lua_rig)
 
 # Generated from the reference; the part in Lua stands beside it.
 pv_unit_test(lua_arguments pv_lua_rig)

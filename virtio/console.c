@@ -39,6 +39,11 @@ static void deliver_input(struct pv_console *console)
 		pv_bytes_consume(&console->input, moved);
 		pv_queue_push(queue, chain.head, moved);
 	}
+	if (console->refused && console->input.len <= PV_CONSOLE_INPUT_MAX / 2) {
+		console->refused = false;
+		if (console->room)
+			console->room(console->room_ctx);
+	}
 	pv_virtio_notify(dev, RECEIVE_QUEUE);
 }
 
@@ -107,6 +112,7 @@ size_t pv_console_input(struct pv_console *console, const void *data, size_t len
 {
 	const size_t room = PV_CONSOLE_INPUT_MAX - console->input.len;
 	const size_t taken = len < room ? len : room;
+	console->refused = taken < len;
 	if (taken == 0 || pv_bytes_append(&console->input, data, taken) < 0)
 		return 0;
 	deliver_input(console);

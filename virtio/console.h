@@ -18,6 +18,10 @@ struct pv_console {
 	void (*output)(void *ctx, const void *data, size_t len);
 	void *output_ctx;
 	struct pv_bytes input;
+	bool refused; /* more was typed than there was room for */
+	/* After input was refused: there is room for half of it again. NULL: nobody asks. */
+	void (*room)(void *ctx);
+	void *room_ctx;
 };
 
 void pv_console_init(struct pv_console *console, const struct pv_gmem *mem,

@@ -100,7 +100,8 @@ int pv_machine_power_button(struct pv_machine *machine);
 enum pv_machine_state pv_machine_state(const struct pv_machine *machine);
 const struct pv_machine_stop *pv_machine_stop_reason(const struct pv_machine *machine);
 
-/* [locked] Types on the consoles: goes to hvc0 once the guest's driver is up, and to ttyS0. Returns how many bytes were taken. */
+/* [locked] Types on the consoles: goes to hvc0 once the guest's driver is up, and to ttyS0. Returns how many bytes were taken; after fewer
+ * than were given, pv_loop_wait is woken when there is room again. */
 size_t pv_machine_console_input(struct pv_machine *machine, const void *data, size_t len);
 
 /* [locked] The socket device (virtio/vsock.h), or NULL with no_devices. */

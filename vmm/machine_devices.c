@@ -31,6 +31,12 @@ static void virtio_output(void *ctx, const void *data, size_t len)
 		    machine->events_ctx, PV_MACHINE_CONSOLE_VIRTIO, data, len);
 }
 
+static void input_has_room(void *ctx)
+{
+	const struct pv_machine *machine = ctx;
+	pv_loop_wake(machine->loop);
+}
+
 static int64_t wall_now(void *ctx)
 {
 	const struct pv_machine *machine = ctx;
@@ -88,6 +94,8 @@ static void init_platform(struct pv_machine *machine)
 	wire(machine, &machine->sci_wire, PV_LAYOUT_GSI_SCI);
 	pv_serial_init(
 	    &machine->serial, pv_gsi_line(&machine->serial_wire), serial_output, machine);
+	machine->serial.room = input_has_room;
+	machine->serial.room_ctx = machine;
 	pv_rtc_init(&machine->rtc, pv_gsi_line(&machine->rtc_wire), &rtc_host);
 	pv_pm_init(&machine->pm, pv_gsi_line(&machine->sci_wire), &pm_host);
 	machine->i8042 = (struct pv_i8042){.reset = reset, .ctx = machine};
@@ -124,6 +132,8 @@ int pv_machine_devices_init(struct pv_machine *machine, struct pv_err *err)
 	const uint64_t *seed = machine->has_rng_seed ? &machine->rng_seed : NULL;
 	pv_rng_init(&machine->rng, &machine->ram.mem, seed);
 	pv_console_init(&machine->console, &machine->ram.mem, virtio_output, machine);
+	machine->console.room = input_has_room;
+	machine->console.room_ctx = machine;
 	if (pv_vsock_create(&machine->vsock, &machine->ram.mem, machine->vsock_cid) < 0)
 		return pv_err_nomem(err, "socket device");
 	int code = put_on_bus(machine, err);

@@ -120,6 +120,11 @@ static void refill(struct pv_serial *serial)
 	while (moved < serial->input.len && serial->fifo_count < fifo_size(serial))
 		fifo_push(serial, serial->input.data[moved++]);
 	pv_bytes_consume(&serial->input, moved);
+	if (serial->refused && serial->input.len <= PV_SERIAL_INPUT_MAX / 2) {
+		serial->refused = false;
+		if (serial->room)
+			serial->room(serial->room_ctx);
+	}
 }
 
 static uint8_t read_rbr(struct pv_serial *serial)
@@ -291,6 +296,7 @@ size_t pv_serial_input(struct pv_serial *serial, const void *data, size_t len)
 {
 	size_t room = PV_SERIAL_INPUT_MAX - serial->input.len;
 	size_t taken = len < room ? len : room;
+	serial->refused = taken < len;
 	if (pv_bytes_append(&serial->input, data, taken) < 0)
 		return 0;
 	refill(serial);

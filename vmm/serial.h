@@ -41,6 +41,10 @@ struct pv_serial {
 	unsigned fifo_head;
 	unsigned fifo_count;
 	struct pv_bytes input;
+	bool refused; /* more was typed than there was room for */
+	/* After input was refused: there is room for half of it again. NULL: nobody asks. */
+	void (*room)(void *ctx);
+	void *room_ctx;
 };
 
 /* Offsets 0 to 7; ctx = struct pv_serial *. */

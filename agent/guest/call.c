@@ -43,6 +43,7 @@ static void forget(struct pv_call *call)
 		call->next->prev = call->prev;
 	call->prev = call->next = NULL;
 	call->calls->count--;
+	pv_turns_ended(&call->calls->turns);
 }
 
 /* Where answers of this call go, or NULL. */
@@ -243,6 +244,8 @@ static void (*const starts[PV_REQUEST_OP_COUNT])(
     [PV_REQUEST_CLOSE] = pv_handles_start,
     [PV_REQUEST_TAIL] = pv_tail_start,
     [PV_REQUEST_TAIL_HANDLE] = pv_tail_start,
+    [PV_REQUEST_GET_TREE] = pv_trees_start,
+    [PV_REQUEST_PUT_TREE] = pv_trees_start,
 };
 
 static bool is_follow_up(enum pv_request_op op)
@@ -255,6 +258,8 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request, struct p
 {
 	struct pv_call *known = find(calls, request->id);
 	if (is_follow_up(request->op)) {
+		if (request->op == PV_REQUEST_CANCEL && pv_turns_remove(&calls->turns, request->id))
+			return refuse(calls, request->id, PV_REPLY_INTERNAL, "cancelled");
 		tell(known, request, payload);
 		return 0;
 	}
@@ -269,8 +274,11 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request, struct p
 	}
 	if (known)
 		return -EBADMSG; /* answers could not be told apart */
-	if (calls->count >= PV_PROTOCOL_CALLS_MAX)
+	if (calls->count + calls->turns.count >= PV_PROTOCOL_CALLS_MAX)
 		return refuse(calls, request->id, PV_REPLY_BAD_REQUEST, "too many calls at once");
+	if (request->after != 0 &&
+	    (find(calls, request->after) || pv_turns_has(&calls->turns, request->after)))
+		return pv_turns_add(&calls->turns, request->id, request->after, payload);
 	pv_root_follow(&calls->root);
 	if (request->op == PV_REQUEST_HELLO)
 		return say_hello(calls, request->id);
@@ -304,6 +312,19 @@ static int take_frame(void *ctx, struct pv_span payload)
 	return status;
 }
 
+static bool is_under_way(void *ctx, uint64_t id)
+{
+	return find(ctx, id) != NULL;
+}
+
+/* A request that has waited for its turn. */
+static void take_later(void *ctx, struct pv_span payload)
+{
+	struct pv_calls *calls = ctx;
+	if (take_frame(calls, payload) < 0)
+		pv_connection_break(&calls->connection);
+}
+
 static void tell_room(void *ctx)
 {
 	struct pv_calls *calls = ctx;
@@ -320,6 +341,7 @@ static void detach_all(void *ctx)
 {
 	struct pv_calls *calls = ctx;
 	struct pv_call *call;
+	pv_turns_drop(&calls->turns);
 	while ((call = calls->first)) {
 		forget(call);
 		call->detached = true;
@@ -343,6 +365,8 @@ void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop)
 	*calls =
 	    (struct pv_calls){.loop = loop, .root = {.proc = -1}, .rest_fd = -1, .entropy_fd = -1};
 	pv_connection_init(&calls->connection, loop, &connection_ops, calls);
+	calls->turns = (struct pv_turns){
+	    .loop = loop, .is_busy = is_under_way, .begin = take_later, .ctx = calls};
 	pv_pool_init(&calls->pool, PV_POOL_THREADS_MAX);
 	/* As many as there can be calls: one that waits holds up no other. */
 	pv_pool_init(&calls->syscalls, PV_PROTOCOL_CALLS_MAX);

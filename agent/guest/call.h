@@ -16,6 +16,7 @@
 #include "agent/guest/process.h"
 #include "agent/guest/reaper.h"
 #include "agent/guest/root.h"
+#include "agent/guest/turns.h"
 #include "agent/guest/worker.h"
 #include "agent/proto/reply.h"
 #include "agent/proto/request.h"
@@ -67,6 +68,7 @@ struct pv_calls {
 	int entropy_fd;		   /* of pv_entropy_open; not owned */
 	struct pv_call *first;
 	unsigned count;
+	struct pv_turns turns;
 };
 
 void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop);
@@ -110,5 +112,6 @@ void pv_paths_start(struct pv_calls *calls, struct pv_request *request);
 void pv_kernel_start(struct pv_calls *calls, struct pv_request *request);
 void pv_handles_start(struct pv_calls *calls, struct pv_request *request);
 void pv_tail_start(struct pv_calls *calls, struct pv_request *request);
+void pv_trees_start(struct pv_calls *calls, struct pv_request *request);
 
 #endif

@@ -15,8 +15,10 @@
 
 #include "agent/guest/call.h"
 #include "agent/guest/memory.h"
+#include "agent/guest/open_file.h"
 #include "agent/guest/syscall.h"
 #include "base/clock.h"
+#include "base/fd.h"
 
 struct kernel_call {
 	struct pv_call call; /* first: the ops get it */
@@ -29,6 +31,7 @@ struct kernel_call {
 	};
 	void *memory; /* of the request: its lists */
 	struct pv_buffers buffers;
+	struct pv_open_file *file; /* that the call is about, or NULL */
 	struct pv_syscall_stop stop;
 	/* Under the loop lock: */
 	bool started;
@@ -50,6 +53,8 @@ static enum pv_buffers_end end_of(const struct kernel_call *kernel)
 static void destroy(struct kernel_call *kernel)
 {
 	pv_buffers_finish(&kernel->buffers, &kernel->call.calls->spares, end_of(kernel));
+	int fd = pv_open_file_unref(kernel->file);
+	pv_fd_close(&fd);
 	free(kernel->memory);
 	free(kernel);
 }
@@ -166,8 +171,12 @@ static void run(struct pv_pool_job *job)
 		pv_call_refuse(&kernel->call, PV_REPLY_INTERNAL, "out of memory (an answer)");
 	else
 		pv_call_end_numbers(&kernel->call, &answer, 1);
+	/* The file may have been closed meanwhile; its end may take time, so not under the lock. */
+	int fd = pv_open_file_unref(kernel->file);
+	kernel->file = NULL;
 	destroy(kernel);
 	pv_loop_unlock(loop);
+	pv_fd_close(&fd);
 }
 
 /* --- the call --- */
@@ -178,7 +187,8 @@ static void start(struct kernel_call *kernel)
 	struct pv_calls *calls = kernel->call.calls;
 	bool aside = kernel->op == PV_REQUEST_SYSCALL && kernel->syscall.aside;
 	kernel->started = true;
-	int status = pv_pool_run(aside ? &calls->asides : &calls->syscalls, &kernel->job);
+	struct pv_pool *pool = aside ? &calls->asides : &calls->syscalls;
+	int status = pv_pool_run_soon(pool, &kernel->job, calls->loop);
 	if (status < 0) {
 		pv_call_refuse(&kernel->call, PV_REPLY_INTERNAL, "no thread for a system call");
 		destroy(kernel);
@@ -229,6 +239,21 @@ static const struct pv_call_ops ops = {
     .cancel = cancel,
 };
 
+/* Puts the descriptor of the open file in the place of the first argument. */
+static const char *put_descriptor(struct kernel_call *kernel)
+{
+	struct pv_open_file *file =
+	    pv_open_file_find(&kernel->call.calls->files, kernel->syscall.handle);
+	if (!file)
+		return "the file is not open";
+	if (kernel->syscall.args.count == 0)
+		return "syscall: `args` must have a place for the descriptor";
+	kernel->file = pv_open_file_ref(file);
+	int64_t *args = kernel->memory; /* the lists of the request are ours, this is the first */
+	args[0] = file->fd;
+	return NULL;
+}
+
 /* Takes over what the request says; gives its content in `data`, and whether more follows. Returns
  * NULL, or why it cannot be. */
 static const char *take(struct kernel_call *kernel, struct pv_request *request,
@@ -241,7 +266,9 @@ static const char *take(struct kernel_call *kernel, struct pv_request *request,
 		*lens = request->syscall.lens;
 		*data = request->syscall.data;
 		*more = request->syscall.more;
-		return pv_syscall_check(&kernel->syscall, &why) ? NULL : why;
+		if (!pv_syscall_check(&kernel->syscall, &why))
+			return why;
+		return kernel->syscall.handle == 0 ? NULL : put_descriptor(kernel);
 	case PV_REQUEST_SYSCALLS:
 		kernel->syscalls = request->syscalls;
 		return kernel->syscalls.count % PV_PROTOCOL_SYSCALL_WORDS == 0
@@ -284,7 +311,9 @@ void pv_kernel_start(struct pv_calls *calls, struct pv_request *request)
 	kernel->job.run = run;
 	const char *why = take(kernel, request, &lens, &data, &more);
 	if (why) {
-		refuse(kernel, PV_REPLY_BAD_REQUEST, why);
+		bool unknown = request->op == PV_REQUEST_SYSCALL && request->syscall.handle != 0 &&
+			       !kernel->file;
+		refuse(kernel, unknown ? PV_REPLY_UNKNOWN_HANDLE : PV_REPLY_BAD_REQUEST, why);
 		return;
 	}
 	int status = pv_buffers_init(&kernel->buffers, &lens, &calls->spares);

@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "agent/guest/identity.h"
+#include "base/loop.h"
 
 #define IDLE_MAX   4
 #define STACK_SIZE (128u << 10)
@@ -76,14 +77,12 @@ void pv_pool_adopt_identity(struct pv_pool *pool, struct pv_identity *identity, 
 	pool->in_order = in_order;
 }
 
-int pv_pool_run(struct pv_pool *pool, struct pv_pool_job *job)
+/* Returns 0 or -errno, and whether a thread waits for it. */
+static int put(struct pv_pool *pool, struct pv_pool_job *job, bool *waits)
 {
-	if (pool->identity) {
-		pv_identity_run(pool->identity, job, pool->in_order);
-		return 0;
-	}
-	pthread_mutex_lock(&pool->lock);
 	int status = 0;
+	*waits = false;
+	pthread_mutex_lock(&pool->lock);
 	if (pool->queued >= pool->idle && pool->threads < pool->limit)
 		status = start_thread(pool);
 	/* With a thread there the job is done some time; without one it would wait for ever. */
@@ -94,8 +93,45 @@ int pv_pool_run(struct pv_pool *pool, struct pv_pool_job *job)
 		*pool->last = job;
 		pool->last = &job->next;
 		pool->queued++;
-		pthread_cond_signal(&pool->more);
+		*waits = pool->idle > 0;
 	}
 	pthread_mutex_unlock(&pool->lock);
+	return status;
+}
+
+int pv_pool_run(struct pv_pool *pool, struct pv_pool_job *job)
+{
+	bool waits;
+	if (pool->identity) {
+		pv_identity_run(pool->identity, job, pool->in_order);
+		return 0;
+	}
+	int status = put(pool, job, &waits);
+	if (status == 0 && waits)
+		pthread_cond_signal(&pool->more);
+	return status;
+}
+
+/* Deferred: wakes who waits for what has been queued meanwhile. */
+static void wake(void *ctx)
+{
+	struct pv_pool *pool = ctx;
+	pthread_mutex_lock(&pool->lock);
+	const unsigned queued = pool->queued;
+	pthread_mutex_unlock(&pool->lock);
+	if (queued == 1)
+		pthread_cond_signal(&pool->more);
+	else if (queued > 1)
+		pthread_cond_broadcast(&pool->more);
+}
+
+int pv_pool_run_soon(struct pv_pool *pool, struct pv_pool_job *job, struct pv_loop *loop)
+{
+	bool waits;
+	if (pool->identity)
+		return pv_pool_run(pool, job);
+	int status = put(pool, job, &waits);
+	if (status == 0 && waits)
+		pv_loop_defer(loop, wake, pool);
 	return status;
 }

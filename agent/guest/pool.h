@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 struct pv_identity;
+struct pv_loop;
 
 /* Threads at most, where nothing else is said. */
 #define PV_POOL_THREADS_MAX 512
@@ -44,5 +45,9 @@ void pv_pool_adopt_identity(struct pv_pool *pool, struct pv_identity *identity, 
 /* Queues a job. Returns 0, or -errno when there is no thread and none can be made; the job was then
  * not queued. Any thread. */
 int pv_pool_run(struct pv_pool *pool, struct pv_pool_job *job);
+
+/* The same under the loop lock, for jobs that will want it: they are not begun before it is
+ * dropped, where that can be helped. */
+int pv_pool_run_soon(struct pv_pool *pool, struct pv_pool_job *job, struct pv_loop *loop);
 
 #endif

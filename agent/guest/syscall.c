@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 #include "agent/proto/protocol.h"
 
@@ -56,9 +55,9 @@ void pv_syscall_init(void)
 void pv_syscall_interrupt(struct pv_syscall_stop *stop)
 {
 	atomic_store(&stop->wanted, 1);
-	pid_t thread = atomic_load(&stop->thread);
+	pthread_t thread = atomic_load(&stop->thread);
 	if (thread != 0)
-		syscall(SYS_tgkill, getpid(), thread, STOP_SIGNAL);
+		pthread_kill(thread, STOP_SIGNAL);
 }
 
 /* The kernel looks at 32 bits only. */
@@ -121,7 +120,7 @@ bool pv_syscall_check(const struct pv_request_syscall *call, const char **why)
 
 static int64_t issue(const int64_t *words, struct pv_syscall_stop *stop)
 {
-	atomic_store(&stop->thread, (pid_t)syscall(SYS_gettid));
+	atomic_store(&stop->thread, pthread_self());
 	return pv_syscall_raw(words, &stop->wanted, makes_child(words[0]));
 }
 

@@ -4,10 +4,10 @@
 #ifndef PV_AGENT_GUEST_SYSCALL_H
 #define PV_AGENT_GUEST_SYSCALL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "agent/guest/buffers.h"
 #include "agent/proto/request.h"
@@ -15,7 +15,7 @@
 /* Lets one thread be called back from the kernel. Zeroed: nothing is to be stopped. */
 struct pv_syscall_stop {
 	atomic_int wanted;
-	_Atomic(pid_t) thread; /* which is in pv_syscall_*, or 0 */
+	_Atomic(pthread_t) thread; /* which is in pv_syscall_*, or 0 */
 };
 
 /* Prepares this process for pv_syscall_stop. Once, before the first of the others. */

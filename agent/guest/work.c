@@ -55,6 +55,38 @@ int pv_work_send(struct pv_work *work, const void *data, size_t len)
 	return status;
 }
 
+int pv_work_send_granted(struct pv_work *work, const void *data, size_t len)
+{
+	const uint8_t *at = data;
+	int status = 0;
+	lock(work);
+	while (status == 0 && len > 0) {
+		while (!work->cancelled && (work->window == 0 || !pv_call_has_room(&work->call)))
+			pv_loop_wait(work->call.calls->loop, PV_CLOCK_NEVER);
+		size_t piece = len < PV_PROTOCOL_CHUNK ? len : PV_PROTOCOL_CHUNK;
+		if (piece > work->window)
+			piece = (size_t)work->window;
+		status = work->cancelled ? -ECANCELED : 0;
+		if (status == 0) {
+			pv_call_data(&work->call, PV_PROTOCOL_CHANNEL_FILE, at, piece);
+			pv_call_flush(&work->call);
+			work->window -= piece;
+			at += piece;
+			len -= piece;
+		}
+	}
+	unlock(work);
+	return status;
+}
+
+void pv_work_begun(struct pv_work *work)
+{
+	lock(work);
+	pv_call_data(&work->call, PV_PROTOCOL_CHANNEL_NOTICE, NULL, 0);
+	pv_call_flush(&work->call);
+	unlock(work);
+}
+
 int pv_work_take(struct pv_work *work, struct pv_bytes *piece)
 {
 	piece->len = 0;
@@ -126,7 +158,7 @@ static void run(struct pv_pool_job *job)
 	pv_loop_lock(calls->loop);
 	int last = pv_open_file_unref(work->file);
 	if (status < 0)
-		pv_call_fail(&work->call, -status, NULL);
+		pv_call_fail(&work->call, -status, work->message[0] ? work->message : NULL);
 	else if (work->is_stat)
 		pv_call_end_stat(&work->call, &work->stat);
 	else
@@ -150,6 +182,14 @@ static void take_chunk(struct pv_call *call, struct pv_span data)
 	pv_loop_wake(call->calls->loop);
 }
 
+static void take_grant(struct pv_call *call, uint64_t bytes)
+{
+	struct pv_work *work = work_of(call);
+	if (__builtin_add_overflow(work->window, bytes, &work->window))
+		work->window = UINT64_MAX;
+	pv_loop_wake(call->calls->loop);
+}
+
 static void take_finish(struct pv_call *call)
 {
 	work_of(call)->input_ended = true;
@@ -167,6 +207,7 @@ static void cancel(struct pv_call *call)
 
 static const struct pv_call_ops ops = {
     .chunk = take_chunk,
+    .grant = take_grant,
     .finish = take_finish,
     .cancel = cancel,
 };

@@ -22,11 +22,14 @@ struct pv_work {
 	size_t count;
 	struct pv_reply_stat stat;
 	bool is_stat;
+	char message[320];	   /* what goes with an error, when not empty */
 	struct pv_open_file *file; /* held for the length of the call, or NULL */
 	/* Under the loop lock: */
 	struct pv_bytes input;
 	bool input_ended;
 	bool cancelled;
+	uint64_t
+	    window; /* bytes that the host has granted, of a call that it does not just collect */
 	int cancel_fd; /* an eventfd that a cancellation makes readable; -1: none */
 };
 
@@ -49,6 +52,10 @@ void pv_work_start(
 
 /* Queues data for the host, after waiting for room. Returns 0 or -ECANCELED. */
 int pv_work_send(struct pv_work *work, const void *data, size_t len);
+/* The same, as far as the host has granted it, for data that it may take slowly. */
+int pv_work_send_granted(struct pv_work *work, const void *data, size_t len);
+/* Tells the host that what was asked for begins: for calls that it follows as streams. */
+void pv_work_begun(struct pv_work *work);
 /* Waits for input and moves it to `piece`, whose content goes. Returns 1, 0 at its end, or
  * -ECANCELED. */
 int pv_work_take(struct pv_work *work, struct pv_bytes *piece);

@@ -97,13 +97,18 @@ static void pass_follow_up(struct pv_call *call, struct pv_span payload)
 
 static void send_cancel(struct pv_call *call)
 {
+	struct relay *relay = (struct relay *)call;
 	struct pv_request request = {.id = call->id, .op = PV_REQUEST_CANCEL};
 	struct pv_bytes frame = {0};
 	struct pv_err err = PV_ERR_INIT;
+	if (relay->starts) {
+		/* Nobody will know its number. Its end answers the call. */
+		kill(relay->worker->pid, SIGKILL);
+		return;
+	}
 	if (pv_request_encode(&request, &frame, &err) == 0)
-		send_frame(((struct relay *)call)->worker,
-		    (struct pv_span){
-			.data = frame.data + PV_FRAME_HEADER, .len = frame.len - PV_FRAME_HEADER});
+		send_frame(relay->worker, (struct pv_span){.data = frame.data + PV_FRAME_HEADER,
+					      .len = frame.len - PV_FRAME_HEADER});
 	pv_bytes_finish(&frame);
 }
 

@@ -151,7 +151,7 @@ void pv_agent_cancel(struct pv_agent *agent, const char *reason)
 	pv_agent_flush(agent);
 }
 
-void pv_agent_call_upload(struct pv_agent_call *call, const void *data, size_t len)
+void pv_agent_call_upload_piece(struct pv_agent_call *call, const void *data, size_t len)
 {
 	struct pv_agent *agent = call->agent;
 	const char *at = data;
@@ -175,11 +175,22 @@ void pv_agent_call_upload(struct pv_agent_call *call, const void *data, size_t l
 		at += piece;
 		len -= piece;
 	}
+}
+
+void pv_agent_call_upload_end(struct pv_agent_call *call)
+{
+	struct pv_agent *agent = call->agent;
 	if (call->done)
-		return;
+		return; /* and then there is perhaps no agent */
 	if (follow_up(call, PV_REQUEST_FINISH, (struct pv_span){0}) < 0)
 		give_up(call, pv_err_nomem(&call->err, "data for the guest"));
 	pv_agent_flush(agent);
+}
+
+void pv_agent_call_upload(struct pv_agent_call *call, const void *data, size_t len)
+{
+	pv_agent_call_upload_piece(call, data, len);
+	pv_agent_call_upload_end(call);
 }
 
 /* The caller is done with it; the agent may not be. */

@@ -59,6 +59,7 @@ struct pv_agent {
 	struct pv_frame_reader reader;
 	struct pv_bytes out; /* the first `sent` bytes are gone */
 	size_t sent;
+	bool corked; /* more is to go out with it soon: pv_agent_flush does nothing */
 	bool refused;
 	char refusal[256];
 	char reason[256]; /* why there is no link */
@@ -84,6 +85,9 @@ int pv_agent_call_begin(const struct pv_principal *by, struct pv_agent_call *cal
 /* Sends the rest of bulk data as credit comes in; stops early when the call ends. The call's own
  * error is reported by pv_agent_call_end. */
 void pv_agent_call_upload(struct pv_agent_call *call, const void *data, size_t len);
+/* The same in pieces, and then that this was all. */
+void pv_agent_call_upload_piece(struct pv_agent_call *call, const void *data, size_t len);
+void pv_agent_call_upload_end(struct pv_agent_call *call);
 
 /* Waits for the answer and frees the call. Returns its status. */
 int pv_agent_call_end(struct pv_agent_call *call, struct pv_loop *loop, struct pv_err *err);

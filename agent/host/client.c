@@ -82,6 +82,8 @@ void pv_agent_closed(struct pv_agent *agent)
 
 void pv_agent_flush(struct pv_agent *agent)
 {
+	if (agent->corked)
+		return;
 	while (agent->ops && agent->sent < agent->out.len) {
 		size_t left = agent->out.len - agent->sent;
 		size_t taken = agent->ops->send(agent->ctx, agent->out.data + agent->sent, left);

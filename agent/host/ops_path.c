@@ -53,6 +53,11 @@ static bool is_list(const uint8_t *at, size_t len)
 	return true;
 }
 
+bool pv_agent_list_is_whole(const struct pv_bytes *list)
+{
+	return is_list(list->data, list->len);
+}
+
 int pv_agent_list(
     const struct pv_principal *by, const char *path, struct pv_bytes *out, struct pv_err *err)
 {

@@ -15,6 +15,9 @@
 int pv_agent_list(
     const struct pv_principal *by, const char *path, struct pv_bytes *out, struct pv_err *err);
 
+/* Whether all of it is whole entries with proper names. Pure. */
+bool pv_agent_list_is_whole(const struct pv_bytes *list);
+
 /* The entry at `*at` (0 at first), which moves on. `name` points into `list`. False at the end. */
 bool pv_agent_list_next(
     const struct pv_bytes *list, size_t *at, const char **name, enum pv_agent_entry_type *type);

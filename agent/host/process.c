@@ -9,6 +9,8 @@
 
 #include "agent/host/call.h"
 #include "agent/host/client.h"
+#include "agent/host/stream.h"
+#include "base/clock.h"
 #include "base/loop.h"
 
 /* One operation on a handle: begin, upload, end. */
@@ -18,6 +20,7 @@ struct operation {
 	struct pv_agent_exec_result *output; /* for data from the guest, or NULL */
 	bool (*result)(void *ctx, const struct pv_reply *reply);
 	void *ctx;
+	int64_t patience_ns; /* 0: for ever */
 };
 
 static int run(const struct pv_principal *by, struct operation *operation, size_t inline_len,
@@ -37,6 +40,11 @@ static int run(const struct pv_principal *by, struct operation *operation, size_
 		return status;
 	if (operation->rest.len > 0)
 		pv_agent_call_upload(call, operation->rest.data, operation->rest.len);
+	if (operation->patience_ns > 0 && pv_agent_call_wait(call, by->agent->loop,
+					      pv_clock_deadline(operation->patience_ns)) < 0) {
+		pv_agent_call_drop(call);
+		return pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT, "the guest does not answer");
+	}
 	return pv_agent_call_end(call, by->agent->loop, err);
 }
 
@@ -205,8 +213,22 @@ int pv_agent_process_close_input(const struct pv_principal *by, uint64_t handle,
 	return run_on(by, &operation, err);
 }
 
+int pv_agent_process_stream(const struct pv_principal *by, uint64_t handle, bool from_err,
+    struct pv_agent_stream **out, struct pv_err *err)
+{
+	struct pv_request request = {
+	    .op = PV_REQUEST_PROCESS_STREAM,
+	    .process = {.handle = (int64_t)handle, .from_err = from_err},
+	};
+	int status = pv_agent_stream_begin(by, &request, out, err);
+	if (status < 0)
+		pv_err_prefix(err, "process %" PRIu64, handle);
+	return status;
+}
+
 int pv_agent_process_close(const struct pv_principal *by, uint64_t handle, struct pv_err *err)
 {
 	struct operation operation = operation_on(handle, PV_REQUEST_PROCESS_CLOSE);
+	operation.patience_ns = PV_AGENT_CLOSE_PATIENCE;
 	return run_on(by, &operation, err);
 }

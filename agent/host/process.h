@@ -12,6 +12,7 @@
 
 struct pv_agent_exec;
 struct pv_agent_exec_result;
+struct pv_agent_stream;
 struct pv_err;
 struct pv_principal;
 
@@ -41,7 +42,7 @@ int pv_agent_process_wait(const struct pv_principal *by, uint64_t handle, int64_
 int pv_agent_process_status(
     const struct pv_principal *by, uint64_t handle, bool *running, struct pv_err *err);
 
-/* Sends a signal, 1 to 64, to the program alone; one that has ended takes any. */
+/* Sends a signal, 0 to 64, to the program alone; one that has ended takes any. */
 int pv_agent_process_signal(
     const struct pv_principal *by, uint64_t handle, int signal, struct pv_err *err);
 
@@ -53,7 +54,15 @@ int pv_agent_process_write(const struct pv_principal *by, uint64_t handle, const
 int pv_agent_process_close_input(
     const struct pv_principal *by, uint64_t handle, struct pv_err *err);
 
-/* Ends its group, by SIGTERM and after two seconds by SIGKILL, and the handle. */
+/* Follows its standard output, or standard error, from the first byte on until nobody can write it
+ * any more (agent/host/stream.h); it does not matter who waits meanwhile. */
+int pv_agent_process_stream(const struct pv_principal *by, uint64_t handle, bool from_err,
+    struct pv_agent_stream **out, struct pv_err *err);
+
+/* Ends its group, by SIGTERM and after two seconds by SIGKILL, and the handle. -ETIMEDOUT when the
+ * guest does not answer within PV_AGENT_CLOSE_PATIENCE: whatever closes at the end of a test must
+ * not wait for a guest that hangs. */
+#define PV_AGENT_CLOSE_PATIENCE (INT64_C(20) * 1000000000)
 int pv_agent_process_close(const struct pv_principal *by, uint64_t handle, struct pv_err *err);
 
 #endif

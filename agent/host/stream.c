@@ -96,7 +96,7 @@ static void grant(struct pv_agent_stream *stream, uint64_t bytes)
 
 /* [locked] The call is the stream's, or gone. */
 static int begin(struct pv_agent_stream *stream, const struct pv_principal *by,
-    struct pv_request *request, struct pv_err *err)
+    struct pv_request *request, bool lasts, struct pv_err *err)
 {
 	struct pv_agent_call *call = pv_agent_call_create(request->op);
 	if (!call)
@@ -115,11 +115,11 @@ static int begin(struct pv_agent_stream *stream, const struct pv_principal *by,
 		*err = call->err;
 		status = call->status;
 	}
-	call->lasts = true;
+	call->lasts = lasts;
 	return status;
 }
 
-int pv_agent_stream_begin(const struct pv_principal *by, struct pv_request *request,
+static int begin_any(const struct pv_principal *by, struct pv_request *request, bool lasts,
     struct pv_agent_stream **out, struct pv_err *err)
 {
 	struct pv_agent_stream *stream = calloc(1, sizeof(*stream));
@@ -128,13 +128,25 @@ int pv_agent_stream_begin(const struct pv_principal *by, struct pv_request *requ
 		return pv_err_nomem(err, "a stream from the guest");
 	stream->loop = by->agent->loop;
 	pv_loop_lock(stream->loop);
-	int status = begin(stream, by, request, err);
+	int status = begin(stream, by, request, lasts, err);
 	pv_loop_unlock(stream->loop);
 	if (status < 0) {
 		pv_agent_stream_close(stream);
 		*out = NULL;
 	}
 	return status;
+}
+
+int pv_agent_stream_begin(const struct pv_principal *by, struct pv_request *request,
+    struct pv_agent_stream **out, struct pv_err *err)
+{
+	return begin_any(by, request, true, out, err);
+}
+
+int pv_agent_stream_fetch(const struct pv_principal *by, struct pv_request *request,
+    struct pv_agent_stream **out, struct pv_err *err)
+{
+	return begin_any(by, request, false, out, err);
 }
 
 int pv_agent_stream_tail(const struct pv_principal *by, const char *path,

@@ -28,6 +28,10 @@ struct pv_request;
 int pv_agent_stream_begin(const struct pv_principal *by, struct pv_request *request,
     struct pv_agent_stream **out, struct pv_err *err);
 
+/* The same for one that ends by itself: what cancels operations ends it, too. */
+int pv_agent_stream_fetch(const struct pv_principal *by, struct pv_request *request,
+    struct pv_agent_stream **out, struct pv_err *err);
+
 enum pv_agent_stream_from {
 	PV_AGENT_STREAM_FROM_START, /* plus the offset */
 	PV_AGENT_STREAM_FROM_END,   /* minus: an offset from 0 down */

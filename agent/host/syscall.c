@@ -154,6 +154,7 @@ int pv_agent_syscall_begin(const struct pv_principal *by, const struct pv_agent_
 			  .lens = {syscall->lens, syscall->buf_count},
 			  .ptrs = {syscall->ptrs, syscall->ptr_count},
 			  .nested = {syscall->nested, 3 * syscall->nested_count},
+			  .handle = syscall->handle,
 			  .aside = syscall->aside,
 			  .data = {.data = syscall->data, .len = first},
 			  .more = syscall->len > first,

@@ -33,6 +33,8 @@ struct pv_agent_syscall {
 	size_t nested_count;   /* of links */
 	const void *data;      /* the content of all buffers in a row */
 	size_t len;
+	int64_t
+	    handle; /* of a file of agent/host/open_file.h that is the first argument; 0: none */
 	bool aside; /* a worker may do it on another thread than the rest */
 };
 

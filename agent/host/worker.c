@@ -8,6 +8,8 @@
 
 #include "agent/host/call.h"
 #include "agent/host/client.h"
+#include "agent/host/process.h"
+#include "base/clock.h"
 #include "base/loop.h"
 
 static int run(const struct pv_principal *by, struct pv_request *request,
@@ -19,7 +21,14 @@ static int run(const struct pv_principal *by, struct pv_request *request,
 	call->result = result;
 	call->ctx = ctx;
 	int status = pv_agent_call_begin(by, call, request, 0, err);
-	return status < 0 ? status : pv_agent_call_end(call, by->agent->loop, err);
+	if (status < 0)
+		return status;
+	bool closes = request->op == PV_REQUEST_WORKER_JOIN && request->of_worker.force;
+	int64_t deadline = closes ? pv_clock_deadline(PV_AGENT_CLOSE_PATIENCE) : PV_CLOCK_NEVER;
+	if (pv_agent_call_wait(call, by->agent->loop, deadline) == 0)
+		return pv_agent_call_end(call, by->agent->loop, err);
+	pv_agent_call_drop(call);
+	return pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT, "the guest does not answer");
 }
 
 static bool take_worker(void *ctx, const struct pv_reply *reply)

@@ -22,14 +22,14 @@ struct pv_agent_worker {
 int pv_agent_worker_start(
     const struct pv_principal *by, struct pv_agent_worker *out, struct pv_err *err);
 
-/* Signals, 1 to 64, each program that goes on in the background of the worker `by`. */
+/* Signals, 0 to 64, each program that goes on in the background of the worker `by`. */
 int pv_agent_worker_signal(const struct pv_principal *by, int signal, struct pv_err *err);
 
 /*
  * Ends the worker `by` and gives the largest exit status of the programs that it had in the
  * background; 128 and the signal for those that a signal ended, 0 when there were none. Waits up to
  * two seconds for those that were told to end; what runs on is the init's. `force`: ends all of
- * them first.
+ * them first, and does not wait for a guest that hangs (PV_AGENT_CLOSE_PATIENCE).
  */
 int pv_agent_worker_join(
     const struct pv_principal *by, bool force, int64_t *worst, struct pv_err *err);

@@ -77,7 +77,7 @@ static const struct op ops[PV_REQUEST_OP_COUNT] = {
 	{HANDLE, {"timeout_ns", TIME, AT(process.timeout_ns), 0, 0}}},
     [PV_REQUEST_PROCESS_STATUS] = {"process_status", {HANDLE}},
     [PV_REQUEST_PROCESS_SIGNAL] = {"process_signal",
-	{HANDLE, {"signal", INT, AT(process.signal), 1, SIGNAL_MAX}}},
+	{HANDLE, {"signal", INT, AT(process.signal), 0, SIGNAL_MAX}}},
     [PV_REQUEST_PROCESS_WRITE] = {"process_write", {HANDLE, UPLOAD(process)}},
     [PV_REQUEST_PROCESS_CLOSE_INPUT] = {"process_close_input", {HANDLE}},
     [PV_REQUEST_PROCESS_CLOSE] = {"process_close", {HANDLE}},
@@ -85,7 +85,7 @@ static const struct op ops[PV_REQUEST_OP_COUNT] = {
 	{HANDLE, {"from_err", BOOL, AT(process.from_err), 0, 0}}},
     [PV_REQUEST_WORKER_START] = {"worker_start", {{0}}},
     [PV_REQUEST_WORKER_SIGNAL] = {"worker_signal",
-	{{"signal", INT, AT(of_worker.signal), 1, SIGNAL_MAX}}},
+	{{"signal", INT, AT(of_worker.signal), 0, SIGNAL_MAX}}},
     [PV_REQUEST_WORKER_JOIN] = {"worker_join", {{"force", BOOL, AT(of_worker.force), 0, 0}}},
     [PV_REQUEST_LIST] = {"list", {{"path", TEXT, AT(file.path), 0, 0}}},
     [PV_REQUEST_MKDIR] = {"mkdir",
@@ -100,6 +100,7 @@ static const struct op ops[PV_REQUEST_OP_COUNT] = {
 	    {"lens", NUMBERS, AT(syscall.lens), 0, PV_PROTOCOL_STRINGS_MAX},
 	    {"ptrs", NUMBERS, AT(syscall.ptrs), 0, 6},
 	    {"nested", NUMBERS, AT(syscall.nested), 0, PV_PROTOCOL_STRINGS_MAX},
+	    {"handle", INT, AT(syscall.handle), 0, INT64_MAX},
 	    {"aside", BOOL, AT(syscall.aside), 0, 0}, UPLOAD(syscall)}},
     [PV_REQUEST_SYSCALLS] = {"syscalls",
 	{{"words", NUMBERS, AT(syscalls), 0, PV_PROTOCOL_STRINGS_MAX}}},
@@ -128,6 +129,11 @@ static const struct op ops[PV_REQUEST_OP_COUNT] = {
 	    {"offset", INT, AT(tail.offset), INT64_MIN, INT64_MAX}}},
     [PV_REQUEST_TAIL_HANDLE] = {"tail_handle",
 	{{"handle", INT, AT(tail.handle), 1, INT64_MAX}}},
+    [PV_REQUEST_GET_TREE] = {"get_tree",
+	{{"path", TEXT, AT(file.path), 0, 0}, {"directory", BOOL, AT(file.directory), 0, 0}}},
+    [PV_REQUEST_PUT_TREE] = {"put_tree",
+	{{"path", TEXT, AT(file.path), 0, 0}, {"directory", BOOL, AT(file.directory), 0, 0},
+	    UPLOAD(file)}},
     [PV_REQUEST_RESEED] = {"reseed", {{"data", DATA, AT(entropy), 0, PV_PROTOCOL_ENTROPY_MAX}}},
     [PV_REQUEST_SET_WALL] = {"set_wall", {{"wall_ns", INT, AT(wall_ns), 0, INT64_MAX}}},
     [PV_REQUEST_CHUNK] = {"chunk", {{"data", DATA, AT(chunk), 0, PV_PROTOCOL_CHUNK_MAX}}},
@@ -206,7 +212,7 @@ int pv_request_encode(const struct pv_request *request, struct pv_bytes *out, st
 	if (start < 0)
 		return pv_err_nomem(err, "a request to the guest's agent");
 	struct pv_pack pack = {.out = out};
-	pv_pack_map(&pack, 2 + (request->worker != 0) + field_count(request->op));
+	pv_pack_map(&pack, 2 + (request->worker != 0) + (request->after != 0) + field_count(request->op));
 	pv_pack_str(&pack, "id");
 	pv_pack_uint(&pack, request->id);
 	pv_pack_str(&pack, "op");
@@ -214,6 +220,10 @@ int pv_request_encode(const struct pv_request *request, struct pv_bytes *out, st
 	if (request->worker != 0) {
 		pv_pack_str(&pack, "worker");
 		pv_pack_uint(&pack, request->worker);
+	}
+	if (request->after != 0) {
+		pv_pack_str(&pack, "after");
+		pv_pack_uint(&pack, request->after);
 	}
 	for (unsigned i = 0; field_at(request->op, i); i++)
 		put_field(&pack, field_at(request->op, i), request);
@@ -427,6 +437,9 @@ int pv_request_decode(struct pv_request *request, const void *data, size_t len, 
 	const struct pv_val *worker = pv_val_get(map, "worker");
 	if (!is_nil(worker) && !pv_val_uint(worker, &request->worker))
 		return pv_err_set(err, PV_ERR_INPUT, EBADMSG, "request for no worker");
+	const struct pv_val *after = pv_val_get(map, "after");
+	if (!is_nil(after) && !pv_val_uint(after, &request->after))
+		return pv_err_set(err, PV_ERR_INPUT, EBADMSG, "request after no call");
 	if (!find_op(pv_val_get(map, "op"), &request->op))
 		return pv_err_set(
 		    err, PV_ERR_INPUT, ENOSYS, "this agent does not know the operation");

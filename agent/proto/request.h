@@ -46,6 +46,8 @@ enum pv_request_op {
 	PV_REQUEST_CLOSE,
 	PV_REQUEST_TAIL,
 	PV_REQUEST_TAIL_HANDLE,
+	PV_REQUEST_GET_TREE,
+	PV_REQUEST_PUT_TREE,
 	PV_REQUEST_RESEED,   /* has no answer */
 	PV_REQUEST_SET_WALL, /* has no answer */
 	/* These belong to the call whose number they carry, and have no answer of their own. */
@@ -87,6 +89,7 @@ struct pv_request_file {
 	const char *to;	     /* rename */
 	bool follow;	     /* stat: through a symbolic link */
 	bool parents;	     /* mkdir: missing ones, too, and what is there is fine */
+	bool directory;	     /* trees: what the root is */
 	int64_t mode;	     /* write_file, mkdir: permissions on creation, at most 07777 */
 	struct pv_span data; /* write_file: the beginning of the content */
 	bool more;
@@ -95,7 +98,7 @@ struct pv_request_file {
 struct pv_request_process {
 	int64_t handle;	     /* at least 1 */
 	int64_t timeout_ns;  /* wait: then its group is killed; PV_CLOCK_NEVER for none */
-	int64_t signal;	     /* signal: 1 to 64 */
+	int64_t signal;	     /* signal: 0 to 64; 0 only looks */
 	bool from_err;	     /* stream: of standard error rather than standard output */
 	struct pv_span data; /* write: the beginning of the data */
 	bool more;
@@ -118,6 +121,7 @@ struct pv_request_syscall {
 	struct pv_request_numbers lens;
 	struct pv_request_numbers ptrs;
 	struct pv_request_numbers nested;
+	int64_t handle; /* of an open file whose descriptor is the first argument; 0: none */
 	bool aside; /* not on the thread that does one after another */
 	struct pv_span data;
 	bool more;
@@ -156,6 +160,8 @@ struct pv_request {
 	uint64_t id;
 	/* The worker process of the guest that is to do it; 0: the agent itself. */
 	uint64_t worker;
+	/* It begins when the call of this number has ended; 0: at once. Not for follow-ups. */
+	uint64_t after;
 	enum pv_request_op op;
 	union {
 		struct pv_request_hello hello;

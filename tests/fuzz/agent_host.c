@@ -8,6 +8,7 @@
 
 #include "agent/host/call.h"
 #include "agent/host/client.h"
+#include "agent/host/syscall.h"
 #include "base/clock.h"
 #include "base/loop.h"
 
@@ -52,6 +53,13 @@ static bool take_stat(void *ctx, const struct pv_reply *reply)
 	return pv_reply_get_stat(reply, &stat);
 }
 
+static bool take_numbers(void *ctx, const struct pv_reply *reply)
+{
+	int64_t number;
+	return pv_reply_get_number(reply, "worker", &number) && number >= 1 &&
+	       pv_reply_get_number(reply, "pid", &number);
+}
+
 /* Begins `op`, with some bulk data sent for which credit may come. */
 static struct pv_agent_call *begin(
     struct pv_agent *agent, enum pv_request_op op, struct pv_bytes *sink)
@@ -63,16 +71,21 @@ static struct pv_agent_call *begin(
 		return NULL;
 	struct pv_request request = {.op = op};
 	if (op == PV_REQUEST_EXEC) {
-		request.exec = (struct pv_request_exec){.argv = {argv, 1}};
+		request.exec = (struct pv_request_exec){
+		    .argv = {argv, 1}
+		     };
 		call->sinks[PV_PROTOCOL_CHANNEL_STDOUT] = sink;
 		call->sinks[PV_PROTOCOL_CHANNEL_STDERR] = sink;
 		call->result = take_exit;
+	} else if (op == PV_REQUEST_WORKER_START) {
+		call->result = take_numbers;
 	} else {
 		request.file = (struct pv_request_file){.path = "/x"};
 		call->sinks[PV_PROTOCOL_CHANNEL_FILE] = op == PV_REQUEST_READ_FILE ? sink : NULL;
 		call->result = op == PV_REQUEST_STAT ? take_stat : take_size;
 	}
-	return pv_agent_call_begin(PV_PRINCIPAL(agent), call, &request, 1000, &err) < 0 ? NULL : call;
+	return pv_agent_call_begin(PV_PRINCIPAL(agent), call, &request, 1000, &err) < 0 ? NULL
+											: call;
 }
 
 static void feed(struct pv_agent *agent, const uint8_t *data, size_t size, size_t piece)
@@ -91,28 +104,59 @@ static void feed(struct pv_agent *agent, const uint8_t *data, size_t size, size_
 	}
 }
 
+/* A system call with a buffer of eight bytes. Without the lock. */
+static struct pv_agent_syscall_pending *begin_syscall(struct pv_agent *agent)
+{
+	static const int64_t len = 8;
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_agent_syscall_pending *pending = NULL;
+	const struct pv_agent_syscall call = {
+	    .lens = &len, .buf_count = 1, .data = "12345678", .len = 8};
+	pv_agent_syscall_begin(PV_PRINCIPAL(agent), &call, &pending, &err);
+	return pending;
+}
+
+/* What came back is never longer than what was sent. */
+static void end_syscall(struct pv_agent_syscall_pending *pending)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_agent_syscall_result result;
+	if (!pending)
+		return;
+	if (pv_agent_syscall_end(pending, &result, &err) == 0 && result.out.len != 8)
+		abort();
+	pv_bytes_finish(&result.out);
+}
+
 static void run(struct pv_agent *agent, const uint8_t *data, size_t size)
 {
-	static const enum pv_request_op ops[] = {
-	    PV_REQUEST_EXEC, PV_REQUEST_READ_FILE, PV_REQUEST_WRITE_FILE, PV_REQUEST_STAT};
-	struct pv_agent_call *calls[4] = {0};
+	static const enum pv_request_op ops[] = {PV_REQUEST_EXEC, PV_REQUEST_READ_FILE,
+	    PV_REQUEST_WRITE_FILE, PV_REQUEST_STAT, PV_REQUEST_WORKER_START};
+	struct pv_agent_call *calls[5] = {0};
 	struct pv_err err = PV_ERR_INIT;
+	struct pv_agent_syscall_pending *pending = NULL;
 	struct pv_bytes sink = {0}, hello = {0};
 	pv_agent_attach(agent, &link_ops, NULL);
 	if (!(data[0] & 1)) {
 		pv_reply_put_hello(&hello, 1, "6.1", NULL, 0);
 		pv_agent_receive(agent, hello.data, hello.len);
-		for (unsigned i = 0; i < 4; i++)
+		for (unsigned i = 0; i < 5; i++)
 			calls[i] = begin(agent, ops[i], &sink);
+		pv_loop_unlock(agent->loop);
+		pending = begin_syscall(agent);
+		pv_loop_lock(agent->loop);
 	}
 	if (data[0] & 2)
 		pv_agent_cancel(agent, "cancelled");
 	feed(agent, data + 1, size - 1, data[0] & 4 ? (size_t)1 + (data[0] >> 3) : size);
 	pv_agent_drop(agent, "the end", true);
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 5; i++) {
 		if (calls[i])
 			pv_agent_call_end(calls[i], agent->loop, &err);
 	}
+	pv_loop_unlock(agent->loop);
+	end_syscall(pending);
+	pv_loop_lock(agent->loop);
 	if (pv_agent_in_flight(agent) != 0 || pv_agent_is_ready(agent))
 		abort();
 	pv_bytes_finish(&sink);

@@ -84,6 +84,13 @@ test("a panic ends what waits for the console", {expect_oops = true}, function(t
 	vm:run("true"):assert_ok()
 end)
 
+test("a panic ends what waits for a stream", {expect_oops = true}, function(t)
+	local fork = vm:fork(1)[1]
+	local stream = fork:console():read()
+	fork:run("(sleep 0.5; echo c > /proc/sysrq-trigger) > /dev/null 2>&1 &"):assert_ok()
+	fails(t, "vm `v#1`: ", function() stream:read_until("never printed", 1000) end)
+end)
+
 test("a copy of a guest that was in trouble is in none", function(t)
 	local fork = vm:fork(1)[1]
 	fork:run("true"):assert_ok()

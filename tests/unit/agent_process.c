@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@
 #include <unistd.h>
 
 #include "agent/host/process.h"
+#include "agent/host/stream.h"
 #include "base/clock.h"
 #include "tests/unit/agent_rig.h"
 
@@ -275,6 +278,101 @@ static void fifty_write_at_once(void **state)
 	}
 }
 
+/* Reads to the end, and gives the number of bytes. */
+static uint64_t read_stream(struct agent_rig *rig, struct pv_agent_stream *stream)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_bytes bytes = {0};
+	uint64_t size = 0;
+	int got;
+	pv_loop_lock(rig->loop);
+	while ((got = pv_agent_stream_take(stream, &bytes, MIB, &err)) != 0) {
+		if (got == -EAGAIN)
+			pv_loop_wait(rig->loop, PV_CLOCK_NEVER);
+		else if (got < 0)
+			fail_msg("%s", err.text);
+		size += bytes.len;
+		bytes.len = 0;
+	}
+	pv_loop_unlock(rig->loop);
+	pv_bytes_finish(&bytes);
+	return size;
+}
+
+static void streams_and_the_wait_see_everything_each(void **state)
+{
+	struct agent_rig *rig = *state;
+	struct pv_err err = PV_ERR_INIT;
+	const struct pv_principal *by = &(struct pv_principal){.agent = rig->agent};
+	struct pv_agent_stream *first, *second, *errors;
+	struct pv_agent_process process = start(
+	    rig, "head -c 4000000 /dev/zero; echo oops >&2; read x; head -c 4000000 /dev/zero");
+	assert_int_equal(pv_agent_process_stream(by, process.handle, false, &first, &err), 0);
+	assert_int_equal(pv_agent_process_stream(by, process.handle, true, &errors, &err), 0);
+	assert_int_equal(pv_agent_process_write(by, process.handle, "\n", 1, &err), 0);
+	assert_int_equal(pv_agent_process_stream(by, process.handle, false, &second, &err), 0);
+	/* Nobody reads them yet, and that holds up nobody. */
+	struct pv_agent_exec_result result = wait_for(rig, &process, PV_CLOCK_NEVER);
+	assert_int_equal(result.out.len, 8000000);
+	agent_rig_free(&result);
+	assert_int_equal(read_stream(rig, second), 8000000);
+	assert_int_equal(read_stream(rig, first), 8000000);
+	assert_int_equal(read_stream(rig, errors), 5);
+	pv_agent_stream_close(first);
+	pv_agent_stream_close(second);
+	pv_agent_stream_close(errors);
+	assert_int_equal(pv_agent_process_stream(by, process.handle, false, &first, &err), -ESRCH);
+	/* One that is given up in the middle. */
+	process = start(rig, "cat /dev/zero");
+	assert_int_equal(pv_agent_process_stream(by, process.handle, false, &first, &err), 0);
+	pv_agent_stream_close(first);
+	assert_int_equal(pv_agent_process_close(by, process.handle, &err), 0);
+}
+
+struct waiting {
+	struct agent_rig *rig;
+	const struct pv_agent_process *process;
+	int status;
+	struct pv_err err;
+};
+
+static void *wait_in_vain(void *ctx)
+{
+	struct waiting *waiting = ctx;
+	struct pv_agent_exec_result result;
+	waiting->status = pv_agent_process_wait(PV_PRINCIPAL(waiting->rig->agent),
+	    waiting->process->handle, PV_CLOCK_NEVER, &result, &waiting->err);
+	return NULL;
+}
+
+static void a_wait_that_is_given_up_leaves_the_program(void **state)
+{
+	struct agent_rig *rig = *state;
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_agent_process process = start(rig, "echo out; exec sleep 1000");
+	struct waiting waiting = {.rig = rig, .process = &process, .err = PV_ERR_INIT};
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, wait_in_vain, &waiting), 0);
+	pv_loop_lock(rig->loop);
+	while (pv_agent_in_flight(rig->agent) == 0) {
+		pv_loop_unlock(rig->loop);
+		sched_yield();
+		pv_loop_lock(rig->loop);
+	}
+	pv_agent_cancel(rig->agent, "time is up");
+	pv_loop_unlock(rig->loop);
+	pthread_join(thread, NULL);
+	assert_int_equal(waiting.status, -ECANCELED);
+	assert_non_null(strstr(waiting.err.text, ": time is up"));
+	assert_true(is_running(rig, &process));
+	/* It can be waited for as if nothing had been. */
+	assert_int_equal(
+	    pv_agent_process_signal(PV_PRINCIPAL(rig->agent), process.handle, SIGKILL, &err), 0);
+	struct pv_agent_exec_result result = wait_for(rig, &process, PV_CLOCK_NEVER);
+	assert_int_equal(result.kind, PV_AGENT_SIGNALLED);
+	agent_rig_free(&result);
+}
+
 static void the_end_of_the_agent_ends_what_it_had_started(void **state)
 {
 	struct agent_rig *rig = *state;
@@ -318,6 +416,8 @@ int main(void)
 	    TEST(first_input_of_any_size_does_not_hold_up_the_start),
 	    TEST(input_can_be_closed_and_be_broken),
 	    TEST(fifty_write_at_once),
+	    TEST(streams_and_the_wait_see_everything_each),
+	    TEST(a_wait_that_is_given_up_leaves_the_program),
 	    TEST(the_end_of_the_agent_ends_what_it_had_started),
 	    TEST(the_end_of_the_stream_kills_programs),
 	};

@@ -30,6 +30,7 @@ static void pass(const struct pv_request *request, struct pv_bytes *bytes, struc
 	    0);
 	assert_int_equal(out->id, request->id);
 	assert_int_equal(out->worker, request->worker);
+	assert_int_equal(out->after, request->after);
 	assert_int_equal(out->op, request->op);
 }
 
@@ -105,6 +106,7 @@ static void system_calls_survive(void **state)
 					       .lens = {lens, 2},
 					       .ptrs = {ptrs, 2},
 					       .nested = {nested, 3},
+					       .handle = 3,
 					       .aside = true,
 					       .data = {.data = "a\0b", .len = 3},
 					       .more = true},
@@ -117,6 +119,7 @@ static void system_calls_survive(void **state)
 	assert_memory_equal(out.syscall.lens.at, lens, sizeof(lens));
 	assert_memory_equal(out.syscall.ptrs.at, ptrs, sizeof(ptrs));
 	assert_memory_equal(out.syscall.nested.at, nested, sizeof(nested));
+	assert_int_equal(out.syscall.handle, 3);
 	assert_true(out.syscall.aside && out.syscall.more);
 	assert_int_equal(out.syscall.data.len, 3);
 	pv_request_finish(&out);
@@ -128,8 +131,8 @@ static void rows_and_memory_survive(void **state)
 	const int64_t words[] = {39, 0, 0, 0, 0, 0, -1};
 	struct pv_request out;
 	struct pv_request row = {
-	    .id = 1, .op = PV_REQUEST_SYSCALLS, .syscalls = {words, 7}
-	      };
+	    .id = 1, .after = UINT64_MAX, .op = PV_REQUEST_SYSCALLS, .syscalls = {words, 7}
+	   };
 	struct pv_bytes bytes = {0};
 	pass(&row, &bytes, &out);
 	assert_int_equal(out.syscalls.count, 7);
@@ -275,10 +278,9 @@ static void numbers_of_processes_are_within_their_bounds(void **state)
 	const struct pv_request_process bad[] = {
 	    {.handle = 0,  .signal = 9 },
 		{.handle = -1, .signal = 9 },
-	     {.handle = 1,  .signal = 0 },
-	    {.handle = 1,  .signal = 65},
-		 {.handle = 1,  .signal = -9}
-	    };
+	     {.handle = 1,  .signal = 65},
+	    {.handle = 1,  .signal = -9}
+	       };
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct pv_err err = PV_ERR_INIT;
 		struct pv_bytes bytes = {0};
@@ -298,8 +300,7 @@ static void every_operation_survives(void **state)
 {
 	for (int op = 0; op < PV_REQUEST_OP_COUNT; op++) {
 		if (op == PV_REQUEST_EXEC || is_for_the_kernel(op) || is_for_a_handle(op) ||
-		    is_of_processes(op) || op == PV_REQUEST_TAIL ||
-		    op == PV_REQUEST_TAIL_HANDLE)
+		    is_of_processes(op) || op == PV_REQUEST_TAIL || op == PV_REQUEST_TAIL_HANDLE)
 			continue;
 		struct pv_request request = {.id = 7, .worker = (uint64_t)op, .op = op};
 		if (op == PV_REQUEST_HELLO)

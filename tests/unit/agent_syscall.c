@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/host/open_file.h"
 #include "agent/host/syscall.h"
 #include "base/clock.h"
 #include "tests/unit/agent_rig.h"
@@ -307,6 +308,42 @@ static void what_would_end_the_agent_has_a_reason(void **state)
 	assert_null(pv_agent_syscall_refusal(-1, 0));
 }
 
+static int64_t seek(struct agent_rig *rig, int64_t handle, int64_t where, int *status)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_agent_syscall_result result;
+	const int64_t args[] = {-1, where, SEEK_SET};
+	struct pv_agent_syscall syscall = {
+	    .nr = SYS_lseek, .args = args, .arg_count = 3, .handle = handle};
+	*status = pv_agent_syscall(PV_PRINCIPAL(rig->agent), &syscall, &result, &err);
+	return result.ret;
+}
+
+static void the_descriptor_of_an_open_file_is_put_in(void **state)
+{
+	struct agent_rig *rig = *state;
+	struct pv_err err = PV_ERR_INIT;
+	const struct pv_agent_open how = {.read = true};
+	struct pv_bytes rest = {0};
+	int64_t handle;
+	uint64_t boot;
+	int status;
+	assert_int_equal(pv_agent_open_file(PV_PRINCIPAL(rig->agent), "/proc/version", &how,
+			     &handle, &boot, &err),
+	    0);
+	assert_int_equal(seek(rig, handle, 6, &status), 6);
+	assert_int_equal(status, 0);
+	assert_int_equal(
+	    pv_agent_handle_read(PV_PRINCIPAL(rig->agent), handle, 7, &rest, &err), 0);
+	agent_rig_assert_text(&rest, "version");
+	pv_bytes_finish(&rest);
+	seek(rig, handle + 1, 6, &status);
+	assert_int_equal(status, -EPROTO);
+	assert_int_equal(pv_agent_handle_close(PV_PRINCIPAL(rig->agent), handle, &err), 0);
+	seek(rig, handle, 6, &status);
+	assert_int_equal(status, -EPROTO);
+}
+
 /* --- side by side --- */
 
 static struct pv_agent_syscall_pending *begin_read(struct agent_rig *rig, int fd)
@@ -355,6 +392,57 @@ static void calls_that_block_hold_up_nobody(void **state)
 		seen[result.out.data[0]] = true;
 		pv_bytes_finish(&result.out);
 	}
+}
+
+/* Resident memory of a process, in KiB. */
+static long resident(pid_t pid)
+{
+	char path[64];
+	long pages = 0;
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	FILE *file = fopen(path, "r");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*s %ld", &pages), 1);
+	fclose(file);
+	return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* 200 calls that wait, with a buffer each, answered at once. Returns the agent's memory while they
+ * wait. */
+static long round_of_waiting(struct agent_rig *rig, const int fds[2])
+{
+	enum { COUNT = 200 };
+	static struct pv_agent_syscall_pending *pending[COUNT];
+	static const uint8_t data[COUNT];
+	struct pv_agent_syscall_result result;
+	for (int i = 0; i < COUNT; i++)
+		pending[i] = begin_read(rig, fds[0]);
+	works(rig, SYS_getpid, 0, NULL);
+	long meanwhile = resident(rig->pid);
+	result = with_buffer(rig, SYS_write, ARGS(fds[1], 0, COUNT), 1, data, COUNT);
+	pv_bytes_finish(&result.out);
+	for (int i = 0; i < COUNT; i++) {
+		struct pv_err err = PV_ERR_INIT;
+		assert_int_equal(pv_agent_syscall_end(pending[i], &result, &err), 0);
+		pv_bytes_finish(&result.out);
+	}
+	return meanwhile;
+}
+
+static void two_hundred_waiting_calls_cost_no_memory_that_stays(void **state)
+{
+	struct agent_rig *rig = *state;
+	int fds[2];
+	make_pipe(rig, fds);
+	long before = resident(rig->pid);
+	long first = round_of_waiting(rig, fds);
+	for (int i = 0; i < 8; i++)
+		round_of_waiting(rig, fds);
+	long last = round_of_waiting(rig, fds);
+	/* A thread and a page for each of them, and no more for the tenth time than for the first. */
+	if (first - before > 200 * 64 || last - first > 2048)
+		fail_msg("%ld KiB before, %ld while the first wait, %ld while the last do", before,
+		    first, last);
 }
 
 static void wait_until_nothing_is_in_flight(struct agent_rig *rig)
@@ -498,7 +586,9 @@ int main(void)
 	    RIG_TEST(a_child_of_fork_ends_at_once),
 	    RIG_TEST(a_buffer_may_be_unmapped),
 	    cmocka_unit_test(what_would_end_the_agent_has_a_reason),
+	    RIG_TEST(the_descriptor_of_an_open_file_is_put_in),
 	    RIG_TEST(calls_that_block_hold_up_nobody),
+	    RIG_TEST(two_hundred_waiting_calls_cost_no_memory_that_stays),
 	    RIG_TEST(a_dropped_call_is_interrupted_in_the_kernel),
 	    RIG_TEST(a_cancelled_call_fails_and_ends),
 	    RIG_TEST(a_killed_agent_fails_what_is_under_way),

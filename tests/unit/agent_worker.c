@@ -10,16 +10,20 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/host/process.h"
+#include "agent/host/syscall.h"
 #include "agent/host/worker.h"
 #include "base/clock.h"
 #include "tests/unit/agent_rig.h"
@@ -237,6 +241,186 @@ static void a_stopped_worker_holds_up_nobody_else(void **state)
 	assert_int_equal(pv_agent_stat(&worker, "/", true, &info, &err), 0);
 }
 
+/* The largest that a process has been, in KiB. */
+static long peak_memory(int64_t pid)
+{
+	char path[64], line[128];
+	long value = -1;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	FILE *file = fopen(path, "r");
+	assert_non_null(file);
+	while (value < 0 && fgets(line, sizeof(line), file))
+		sscanf(line, "VmHWM: %ld", &value);
+	fclose(file);
+	assert_true(value > 0);
+	return value;
+}
+
+static void *write_much(void *ctx)
+{
+	struct pv_agent_exec_result result = run(ctx, "head -c 67108864 /dev/zero", NULL, 0);
+	assert_int_equal(result.out.len, 64 * MIB);
+	agent_rig_free(&result);
+	return NULL;
+}
+
+static void a_host_that_does_not_read_stops_workers_not_memory(void **state)
+{
+	struct agent_rig *rig = *state;
+	int64_t pid;
+	int waiting = 0, before = -1;
+	struct pv_principal worker = start_worker(rig, &pid);
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, write_much, &worker), 0);
+	/* Some of it has come. Then nobody reads, until no more comes. */
+	while (ioctl(rig->fd, FIONREAD, &waiting) == 0 && waiting == 0)
+		sched_yield();
+	pv_loop_lock(rig->loop);
+	for (int same = 0; same < 20000; same++) {
+		assert_int_equal(ioctl(rig->fd, FIONREAD, &waiting), 0);
+		if (waiting != before)
+			same = 0;
+		before = waiting;
+		sched_yield();
+	}
+	pv_loop_unlock(rig->loop);
+	pthread_join(thread, NULL);
+	assert_true(peak_memory(rig->pid) < 16 * 1024);
+	assert_true(peak_memory(pid) < 16 * 1024);
+	assert_int_equal(join(&worker, false), 0);
+}
+
+static void *wait_in_the_kernel(void *ctx)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_agent_syscall_result result;
+	const struct pv_agent_syscall pause = {.nr = SYS_pause};
+	assert_int_equal(pv_agent_syscall(ctx, &pause, &result, &err), -ECONNRESET);
+	assert_non_null(strstr(err.text, "worker 1 has ended (exit code 0)"));
+	return NULL;
+}
+
+static void a_blocked_call_of_a_worker_holds_up_no_end_of_it(void **state)
+{
+	struct agent_rig *rig = *state;
+	struct pv_err err = PV_ERR_INIT;
+	int64_t pid;
+	char path[64], line[64] = "";
+	struct pv_principal worker = start_worker(rig, &pid);
+	struct pv_agent_process process = start(&worker, "exec sleep 1000");
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, wait_in_the_kernel, &worker), 0);
+	/* Until its main thread is in there. */
+	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
+	while (atoi(line) != SYS_pause) {
+		FILE *file = fopen(path, "r");
+		assert_non_null(file);
+		assert_non_null(fgets(line, sizeof(line), file));
+		fclose(file);
+	}
+	bool running = false;
+	assert_int_equal(pv_agent_process_status(&worker, process.handle, &running, &err), 0);
+	assert_true(running);
+	struct pv_agent_exec_result result = agent_rig_shell(rig, "echo here");
+	agent_rig_assert_text(&result.out, "here\n");
+	agent_rig_free(&result);
+	assert_int_equal(pv_agent_worker_signal(&worker, SIGTERM, &err), 0);
+	assert_int_equal(join(&worker, false), 128 + SIGTERM);
+	pthread_join(thread, NULL);
+}
+
+static void identity_of_a_worker_is_that_of_its_calls_programs_and_files(void **state)
+{
+	struct agent_rig *rig = *state;
+	struct pv_err err = PV_ERR_INIT;
+	if (geteuid() != 0) {
+		skip(); /* nobody else can become somebody else */
+		return;
+	}
+	struct pv_principal worker = start_worker(rig, NULL);
+	struct pv_agent_syscall_result called;
+	const int64_t nobody = 65534;
+	const struct pv_agent_syscall setuid_call = {
+	    .nr = SYS_setuid, .args = &nobody, .arg_count = 1};
+	const struct pv_agent_syscall getuid_call = {.nr = SYS_getuid};
+	const struct pv_agent_syscall aside = {.nr = SYS_getuid, .aside = true};
+	assert_int_equal(pv_agent_syscall(&worker, &setuid_call, &called, &err), 0);
+	assert_int_equal(called.ret, 0);
+	assert_int_equal(pv_agent_syscall(&worker, &getuid_call, &called, &err), 0);
+	assert_int_equal(called.ret, nobody);
+	assert_int_equal(pv_agent_syscall(&worker, &aside, &called, &err), 0);
+	assert_int_equal(called.ret, nobody);
+	assert_int_equal(
+	    pv_agent_syscall(PV_PRINCIPAL(rig->agent), &getuid_call, &called, &err), 0);
+	assert_int_equal(called.ret, 0);
+	struct pv_agent_exec_result result = run(&worker, "id -u", NULL, 0);
+	agent_rig_assert_text(&result.out, "65534\n");
+	agent_rig_free(&result);
+	struct pv_bytes content = {0};
+	assert_int_equal(pv_agent_read_file(&worker, "/etc/shadow", &content, &err), -EACCES);
+	/* Its loop is still who it was: it can end a program that is not the worker's any more. */
+	int64_t worst = join(&worker, true);
+	assert_int_equal(worst, 0);
+}
+
+/* Has the worker itself write to its stream to the agent. Returns the status of that call. */
+static int scribble(
+    const struct pv_principal *worker, const void *data, size_t len, struct pv_err *err)
+{
+	struct pv_agent_syscall_result result;
+	const int64_t args[] = {3, 0, (int64_t)len}, lens[] = {(int64_t)len}, ptrs[] = {1};
+	const struct pv_agent_syscall call = {
+	    .nr = SYS_write,
+	    .args = args,
+	    .arg_count = 3,
+	    .lens = lens,
+	    .buf_count = 1,
+	    .ptrs = ptrs,
+	    .ptr_count = 1,
+	    .data = data,
+	    .len = len,
+	};
+	int status = pv_agent_syscall(worker, &call, &result, err);
+	if (status == 0)
+		pv_bytes_finish(&result.out);
+	return status;
+}
+
+static void a_worker_that_runs_wild_spoils_its_own_calls_only(void **state)
+{
+	struct agent_rig *rig = *state;
+	struct pv_err err = PV_ERR_INIT;
+	/* No frame; a frame too long; an answer to nothing, to a call of the agent's own. */
+	static const char garbage[] = "garbage, and enough of it to be a frame of its own";
+	static const char too_long[] = "\x7f\xff\xff\xff";
+	static const char foreign[] = "\0\0\0\x11\x82\xa2id\x01\xa4kind\xa6result";
+	static const struct pv_span frames[] = {
+	    {garbage,  sizeof(garbage) - 1 },
+	    {too_long, sizeof(too_long) - 1},
+	    {foreign,  sizeof(foreign) - 1 },
+	};
+	for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+		struct pv_principal worker = start_worker(rig, NULL);
+		assert_int_equal(
+		    scribble(&worker, frames[i].data, frames[i].len, &err), -ECONNRESET);
+		assert_non_null(strstr(err.text, "has ended"));
+		struct pv_agent_exec_result result = agent_rig_shell(rig, "echo here");
+		agent_rig_assert_text(&result.out, "here\n");
+		agent_rig_free(&result);
+	}
+	/* Its stream, closed under it. */
+	struct pv_principal worker = start_worker(rig, NULL);
+	const int64_t descriptor = 3;
+	const struct pv_agent_syscall closing = {
+	    .nr = SYS_close, .args = &descriptor, .arg_count = 1};
+	struct pv_agent_syscall_result called;
+	assert_int_equal(pv_agent_syscall(&worker, &closing, &called, &err), -ECONNRESET);
+	assert_int_equal(join(&(struct pv_principal){.agent = rig->agent,
+				  .worker = start_worker(rig, NULL).worker},
+			     false),
+	    0);
+}
+
 static void the_end_of_the_stream_ends_workers(void **state)
 {
 	struct agent_rig *rig = *state;
@@ -264,6 +448,10 @@ int main(void)
 	    TEST(the_end_of_a_worker_fails_its_calls_and_no_others),
 	    TEST(cancelled_calls_of_a_worker_end),
 	    TEST(a_stopped_worker_holds_up_nobody_else),
+	    TEST(a_host_that_does_not_read_stops_workers_not_memory),
+	    TEST(a_blocked_call_of_a_worker_holds_up_no_end_of_it),
+	    TEST(identity_of_a_worker_is_that_of_its_calls_programs_and_files),
+	    TEST(a_worker_that_runs_wild_spoils_its_own_calls_only),
 	    TEST(the_end_of_the_stream_ends_workers),
 	};
 	return cmocka_run_group_tests_name("agent_worker", tests, NULL, NULL);

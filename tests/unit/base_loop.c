@@ -491,6 +491,58 @@ static void a_timer_may_clear_another_that_is_due(void **state)
 	pv_loop_destroy(log.loop);
 }
 
+/* The loop is free when it runs, and it runs once. */
+static void count_deferred(void *ctx)
+{
+	struct deferred {
+		struct pv_loop *loop;
+		unsigned count;
+	} *deferred = ctx;
+	pv_loop_lock(deferred->loop);
+	deferred->count++;
+	pv_loop_unlock(deferred->loop);
+}
+
+static void what_is_deferred_is_done_once_when_the_lock_is_dropped(void **state)
+{
+	struct {
+		struct pv_loop *loop;
+		unsigned count;
+	} deferred = {.loop = new_loop()};
+	pv_loop_lock(deferred.loop);
+	pv_loop_defer(deferred.loop, count_deferred, &deferred);
+	pv_loop_defer(deferred.loop, count_deferred, &deferred);
+	assert_int_equal(deferred.count, 0);
+	pv_loop_unlock(deferred.loop);
+	assert_int_equal(deferred.count, 1);
+	pv_loop_lock(deferred.loop);
+	pv_loop_unlock(deferred.loop);
+	assert_int_equal(deferred.count, 1);
+	pv_loop_destroy(deferred.loop);
+}
+
+static void count_plainly(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+static void waiting_does_what_is_deferred_and_more_than_there_is_room_for_is_done_at_once(
+    void **state)
+{
+	struct pv_loop *loop = new_loop();
+	unsigned counts[9] = {0};
+	pv_loop_lock(loop);
+	for (int i = 0; i < 9; i++)
+		pv_loop_defer(loop, count_plainly, &counts[i]);
+	/* Our own wake is no reason to come back. */
+	pv_loop_wake(loop);
+	assert_int_equal(pv_loop_wait(loop, pv_clock_now()), -ETIMEDOUT);
+	for (int i = 0; i < 9; i++)
+		assert_int_equal(counts[i], 1);
+	pv_loop_unlock(loop);
+	pv_loop_destroy(loop);
+}
+
 static void what_cannot_be_watched_is_refused_in_words(void **state)
 {
 	struct pv_err err = PV_ERR_INIT;
@@ -526,6 +578,9 @@ int main(void)
 	    cmocka_unit_test(a_muted_watch_is_silent_at_once_and_hears_again_later),
 	    cmocka_unit_test(a_callback_may_remove_its_own_watch),
 	    cmocka_unit_test(a_timer_may_clear_another_that_is_due),
+	    cmocka_unit_test(what_is_deferred_is_done_once_when_the_lock_is_dropped),
+	    cmocka_unit_test(
+		waiting_does_what_is_deferred_and_more_than_there_is_room_for_is_done_at_once),
 	    cmocka_unit_test(what_cannot_be_watched_is_refused_in_words),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,14 +1,18 @@
 /*
  * Names in a fake guest, for tests of the layer above: what agent/host/path.h declares. "/full" is
  * a directory with a file `a`, a directory `d` and a name of odd bytes; "/nope" is not there; any
- * other directory is empty and anything else works.
+ * other directory is empty and anything else works. A pushed file can be read; of trees only the
+ * errors are there.
  */
 #include "agent/host/path.h"
+#include "agent/host/tree.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 
 static int fault(struct pv_err *err, const char *op, const char *path, int code)
 {
@@ -59,4 +63,35 @@ int pv_agent_rename(
     const struct pv_principal *by, const char *from, const char *to, struct pv_err *err)
 {
 	return look(err, "rename", from);
+}
+
+/* --- trees --- */
+
+int pv_agent_push(const struct pv_principal *by, const char *host, const char *guest,
+    bool is_directory, struct pv_err *err)
+{
+	struct pv_bytes content = {0};
+	struct pv_err fault_err = PV_ERR_INIT;
+	struct stat info;
+	if (stat(host, &info) < 0 || is_directory != S_ISDIR(info.st_mode)) {
+		int code = is_directory ? ENOTDIR : ENOENT;
+		return pv_err_set(
+		    err, PV_ERR_INPUT, code, "read `%s` failed: %s", host, strerror(code));
+	}
+	if (is_directory)
+		return look(err, "push", guest);
+	int status = pv_fd_slurp("file", host, 1 << 20, &content, &fault_err);
+	if (status == 0)
+		status = pv_agent_write_file(
+		    by, guest, content.data, content.len, info.st_mode & 07777, err);
+	pv_bytes_finish(&content);
+	return status;
+}
+
+int pv_agent_pull(const struct pv_principal *by, const char *guest, const char *host,
+    bool is_directory, struct pv_err *err)
+{
+	if (strcmp(guest, "/nope") == 0)
+		return fault(err, "pull", guest, ENOENT);
+	return pv_fd_replace_file(host, is_directory ? "dir" : "file", 4 - is_directory, 0644, err);
 }

@@ -277,6 +277,16 @@ uint32_t pv_vm_cid(const struct pv_vm *vm)
 	return vm->cid;
 }
 
+unsigned pv_vm_endings(struct pv_vm *vm)
+{
+	return 0;
+}
+
+int pv_vm_check_endings(struct pv_vm *vm, unsigned endings, const char *what, struct pv_err *err)
+{
+	return 0;
+}
+
 unsigned pv_vm_in_flight(struct pv_vm *vm)
 {
 	return 0;
@@ -618,6 +628,8 @@ int pv_agent_exec(const struct pv_principal *by, const struct pv_agent_exec *exe
 		pv_bytes_printf(&result->err, "some err");
 		return 0;
 	}
+	if (by->worker != 0)
+		pv_bytes_printf(&result->out, "worker=%llu ", (unsigned long long)by->worker);
 	describe_exec(exec, &result->out);
 	return 0;
 }

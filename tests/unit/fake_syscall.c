@@ -14,6 +14,7 @@
 
 char fake_syscall_last[1024];
 unsigned fake_syscall_pending;
+int fake_syscall_errno;
 
 static uint8_t memory[4096];
 
@@ -44,6 +45,8 @@ static void describe(const struct pv_agent_syscall *call)
 		pv_bytes_printf(&text, " data=");
 		pv_bytes_append(&text, call->data, call->len);
 	}
+	if (call->handle != 0)
+		pv_bytes_printf(&text, " handle=%" PRId64, call->handle);
 	pv_bytes_printf(&text, "%s", call->aside ? " aside" : "");
 	snprintf(fake_syscall_last, sizeof(fake_syscall_last), "%.*s", (int)text.len,
 	    (const char *)text.data);
@@ -63,7 +66,10 @@ int pv_agent_syscall_begin(const struct pv_principal *by, const struct pv_agent_
 	struct pv_agent_syscall_result *result = &(*out)->result;
 	(*out)->lost = syscall->nr == 1002;
 	result->ret = syscall->nr;
-	if (syscall->nr == 1000) {
+	if (fake_syscall_errno != 0) {
+		result->ret = -1;
+		result->code = fake_syscall_errno;
+	} else if (syscall->nr == 1000) {
 		result->ret = -1;
 		result->code = (int)syscall->args[0];
 	}

@@ -14,6 +14,9 @@
 /* The latest call, as "nr(args) lens=[..] ptrs=[..] nested=[..] data=.. aside". */
 extern char fake_syscall_last[1024];
 
+/* Not 0: every call fails with it. */
+extern int fake_syscall_errno;
+
 /* Calls that were begun and neither ended nor dropped. */
 extern unsigned fake_syscall_pending;
 

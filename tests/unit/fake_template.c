@@ -137,7 +137,7 @@ static bool is_asked_to(const struct pv_vm *vm, const char *what)
 
 unsigned pv_vm_open_streams(struct pv_vm *vm)
 {
-	return is_asked_to(vm, "streams") ? 2 : 0;
+	return vm->open_streams + (is_asked_to(vm, "streams") ? 2 : 0);
 }
 
 int pv_vm_save_begin(struct pv_vm *vm, struct pv_err *err)

@@ -267,6 +267,36 @@ static void files_count_where_the_call_stands(void **state)
 	expect_changed("base", key, "a file beside a module");
 }
 
+static void what_is_in_a_pushed_folder_counts(void **state)
+{
+	char key[PV_HASH_TEXT];
+	write_file("r/base.fixture.lua", "vm:push_dir('folder', '/d')");
+	key_of("base", key);
+	write_file("r/folder/a/b", "1");
+	expect_changed("base", key, "a folder that appears");
+	write_file("r/beside", "1");
+	expect_same("base", key, "a file beside the folder");
+	write_file("r/folder/a/b", "22");
+	expect_changed("base", key, "the size of a file in it");
+	const struct timespec times[] = {
+	    {.tv_nsec = UTIME_OMIT},
+	     { .tv_sec = 1000,	      .tv_nsec = 1}
+	   };
+	assert_int_equal(utimensat(AT_FDCWD, "r/folder/a/b", times, 0), 0);
+	expect_changed("base", key, "the time of a file in it");
+	assert_int_equal(chmod("r/folder/a/b", 0711), 0);
+	expect_changed("base", key, "the permissions of a file in it");
+	assert_int_equal(symlink("a", "r/folder/link"), 0);
+	expect_changed("base", key, "a link in it");
+	assert_int_equal(unlink("r/folder/link") + symlink("b", "r/folder/link"), 0);
+	expect_changed("base", key, "where a link in it leads");
+	assert_int_equal(rename("r/folder/a/b", "r/folder/a/c"), 0);
+	expect_changed("base", key, "the name of a file in it");
+	write_file("r/folder/z", "");
+	assert_int_equal(unlink("r/folder/z"), 0);
+	expect_same("base", key, "a file that came and went");
+}
+
 static void profiles_count(void **state)
 {
 	char key[PV_HASH_TEXT], other[PV_HASH_TEXT];
@@ -337,6 +367,7 @@ int main(void)
 	    TEST(fixtures_count_from_one_to_the_next),
 	    TEST(circles_end),
 	    TEST(files_count_where_the_call_stands),
+	    TEST(what_is_in_a_pushed_folder_counts),
 	    TEST(profiles_count),
 	    TEST(the_current_directory_does_not_count),
 	    TEST(more_files_than_can_be_meant_are_refused),

@@ -17,7 +17,7 @@
 /* Scans, and compares what was found with lines of "<letter of the kind> <text>". */
 static void expect_sized(const char *text, size_t len, const char *expected)
 {
-	static const char letters[] = "FLMSH";
+	static const char letters[] = "FLMSHD";
 	struct pv_fixture_refs refs;
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_bytes found = {0};
@@ -50,6 +50,7 @@ static void calls_of_all_shapes_are_found(void **state)
 	expect("vm:push_file('a', '/a') provium:depends_on_file('b')", "H a\nH b");
 	expect("local vm_fixture = provium.vm_fixture vm_fixture('a')", "F a");
 	expect("f(vm:push_file('a', require('b')))", "H a\nM b");
+	expect("vm:push_dir('a', '/a') vm:push_dir('b', '/b', {auto_dep = false})", "D a");
 	expect("require(require('a'))", "M a");
 	expect("#!/usr/bin/provium vm_fixture('a')\nvm_fixture('b')", "F b");
 }

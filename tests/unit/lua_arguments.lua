@@ -32,6 +32,7 @@ local anything = {valid = 1, wrong = {}}
 local arguments = {
     path = name, from = name, to = name, host = name, guest = name, directory = name, profile = {valid = "tiny", wrong = name.wrong},
     command = text, data = bytes, pattern = {valid = "boot", wrong = kind("boolean", "table", "func", "number", EMPTY)},
+    ["VM.fd_stream.handle"] = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NEGATIVE, NAN, INF)},
     mode = {valid = {read = true}, wrong = options.wrong}, offset = whole, whence = {valid = "cur", wrong = kind("boolean", "table", "func", "number", "string")},
     opts = options, timeout = span, count = whole, n = whole,
     fn = callable, predicate = {valid = function() return true end, wrong = callable.wrong},
@@ -43,11 +44,15 @@ local arguments = {
     meta = options, pos = anything,
     hay = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
     needle = {valid = "x", wrong = kind("boolean", "table", "func", "number")},
-    index = whole, fd = whole, request = whole, bufs = table_only, pointers = table_only,
+    job = {valid = nil, wrong = kind("boolean", "table", "func", "string", NEGATIVE, NAN, INF, HALF)}, index = whole, fd = whole, request = whole, bufs = table_only, pointers = table_only,
     ["VM.syscall_buf.args"] = table_only, ["VM.syscall_bufs.args"] = table_only, ["VM.syscall_ptr.args"] = table_only,
     ["VM.syscall_buf.data"] = buffer, ["VM.syscall_ptr.data"] = buffer, ["VM.ioctl_buf.data"] = buffer,
     expected = anything, actual = anything, message = anything, number = whole, signal = {valid = "term", wrong = kind("boolean", "table", "func", EMPTY, NUL, NEGATIVE, NAN, HALF, {"\"nosuch\"", "nosuch"})},
     text = {valid = "1", wrong = kind("boolean", "table", "func")},
+    parents_or_opts = {valid = {}, wrong = kind("func", "number", "string")},
+    ["VM.ioctl.file"] = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE, NEGATIVE)},
+    cmd = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE)},
+    ["VM.ioctl.data"] = {valid = "12345678", wrong = kind("boolean", "table", "func", HALF, NAN)},
     nr = {valid = 39, wrong = kind("boolean", "table", "func", HALF, NAN, INF, HUGE, {"\"nosuch\"", "nosuch"})},
     addr = {valid = 4096, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE)},
     len = {valid = 1, wrong = kind("boolean", "table", "func", "string", HALF, NAN, INF, HUGE, NEGATIVE, {"2^31", 1 << 31})},
@@ -59,7 +64,7 @@ local arguments = {
 local aliases = {
     args_or_opts = {"second argument"}, member = {"lab:include", "array entries"}, name_or_member = {"lab:remove"}, hay = {"arguments"},
     needle = {"arguments"}, fn = {"bad arguments"}, meta = {"bad arguments"}, ["global.test.name"] = {"bad arguments"},
-    host = {"host path"}, guest = {"guest path"}, data = {"content"}, snapshot = {"path"}, ["Lab.restore.snapshot"] = {"path", "directory"},
+    parents_or_opts = {"opts"}, host = {"host path"}, guest = {"guest path"}, data = {"content"}, snapshot = {"path"}, ["Lab.restore.snapshot"] = {"path", "directory"},
 }
 
 -- Calls that cannot be made with valid arguments here, and why.
@@ -70,9 +75,15 @@ local elsewhere = {
 
 local function objects()
     local v = provium:vm("walked", "tiny"):boot()
+    arguments.job.valid = v:background("x")
+    local batch
+    v:batch(function(b) batch = b end)
     return {
+        Batch = batch,
         VM = v, Lab = provium, sys = provium.sys, Console = v:console(), Snapshot = v:snapshot(), LabSnapshot = provium:snapshot(), RunResult = v:run("x"),
+        Process = v:run_async("x"), Worker = v:spawn_worker(),
         SyscallHandle = v:syscall_async(39), File = v:open_file("/f", {read = true}),
+        Tail = v:tail_file("x"), ConsoleStream = v:console():read(),
     }
 end
 

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/lua_rig.h"
@@ -62,9 +64,30 @@ static void pushing_files(void **state)
 	if (strstr(report, "passed a\n") == NULL)
 		fail_msg("%s", report);
 	rig_finish(&rig);
-	rig_fails(BOOT "v:push_file('nope.txt', '/d')",
-	    "case.test.lua:1: vm:push_file: read `nope.txt` failed: ");
+	rig_fails(
+	    BOOT "v:push_file('nope.txt', '/d')", "/nope.txt` failed: No such file or directory");
 	rig_fails(BOOT "v:push_file('/', '/d')", "vm:push_file: read `/` failed: ");
+}
+
+static void trees(void **state)
+{
+	struct lua_rig rig;
+	rig_init(&rig);
+	rig_write(&rig, "folder/x", "content");
+	const char *report = rig_run(&rig,
+	    "test('a', function(t) " BOOT
+	    "v:push_dir('folder', '/d') v:pull_file('/f', 'out/f') v:pull_dir('/d', 'out/d') end)");
+	if (strstr(report, "passed a\n") == NULL)
+		fail_msg("%s", report);
+	char command[300];
+	snprintf(command, sizeof(command), "cd %s/out && test $(cat f)$(cat d) = filedir", rig.dir);
+	assert_int_equal(system(command), 0);
+	rig_finish(&rig);
+	rig_fails(
+	    BOOT "v:push_dir('/nope', '/d')", "vm:push_dir: read `/nope` failed: Not a directory");
+	rig_fails(BOOT "v:push_dir('/', '/nope')", "vm `v`: push `/nope`: No such file");
+	rig_fails(BOOT "v:pull_file('/nope', 'x')", "vm `v`: pull `/nope`: No such file");
+	rig_fails(BOOT "v:pull_dir('/nope', 'x')", "vm `v`: pull `/nope`: No such file");
 }
 
 static void names(void **state)
@@ -122,6 +145,7 @@ int main(void)
 	    cmocka_unit_test(stat_of_a_file),
 	    cmocka_unit_test(pushing_files),
 	    cmocka_unit_test(names),
+	    cmocka_unit_test(trees),
 	    cmocka_unit_test(bad_arguments_are_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,6 +159,36 @@ static void buffers_by_places_of_arguments(void **state)
 	    "vm:syscall_buf: data must be a string, or a number of zeros up to 67108864");
 }
 
+static void jobs_run_in_the_background(void **state)
+{
+	rig_passes(
+	    "local v = provium:vm('v', 'tiny'):boot() local job = v:background('exit 3')\n"
+	    "t:assert_eq(math.type(job.id), 'integer') t:assert_eq(math.type(job.pid), 'integer')\n"
+	    "local other = v:background('x')\n"
+	    "local r = v:job_wait(job, 5) t:assert_eq(r.ok, false) t:assert_eq(r.exit_code, 3)\n"
+	    "t:assert_eq(v:job_wait(other.id).stdout:match('^argv'), 'argv')\n");
+	rig_passes("local v = provium:vm('v', 'tiny'):boot() v:job_kill(v:background('x'))");
+	assert_non_null(strstr(fake_syscall_last, "62 args=[-"));
+	rig_fails("local v = provium:vm('v', 'tiny'):boot() v:job_wait({id = 99})",
+	    "case.test.lua:1: vm:job_wait: job must be one that vm:background of this VM "
+	    "returned, got table");
+	rig_fails("local v, w = provium:vm('v', 'tiny'):boot(), provium:vm('w', 'tiny'):boot()\n"
+		  "w:job_kill(v:background('x'))",
+	    "case.test.lua:2: vm:job_kill: job must be");
+	rig_fails("local v = provium:vm('v', 'tiny'):boot() local job = v:background('x')\n"
+		  "v:job_wait(job) v:job_wait(job)",
+	    "case.test.lua:2: proc:wait: ");
+}
+
+static void workers_have_the_older_methods(void **state)
+{
+	rig_passes("local v = provium:vm('v', 'tiny'):boot() local w = v:spawn()\n"
+		   "t:assert_eq(w:exec('exit 3').exit_code, 3)\n"
+		   "t:assert_eq(w:job_wait(w:background('exit 4')).exit_code, 4)\n"
+		   "t:assert_eq(select(2, w:syscall_buf(1001, {}, 0, 'a')), 'A')\n"
+		   "t:assert_eq(w.spawn, nil) t:assert_neq(w.kill, v.kill) w:kill() w:join()");
+}
+
 static void waiting(void **state)
 {
 	rig_passes("local v, n = provium:vm('v', 'tiny'), 0\n"
@@ -272,6 +302,8 @@ int main(void)
 	    cmocka_unit_test(filesystems_are_mounted_by_system_calls),
 	    cmocka_unit_test(the_log_is_filtered),
 	    cmocka_unit_test(buffers_by_places_of_arguments),
+	    cmocka_unit_test(jobs_run_in_the_background),
+	    cmocka_unit_test(workers_have_the_older_methods),
 	    cmocka_unit_test(waiting),
 	    cmocka_unit_test(formats_of_the_older_kind),
 	    cmocka_unit_test(bare_assertions),

@@ -35,13 +35,24 @@ static const char walker[] =
     " all('VM', debug.getmetatable(v).__index)\n"
     " all('Snapshot', debug.getmetatable(v:snapshot()).__index)\n"
     " all('LabSnapshot', debug.getmetatable(provium:snapshot()).__index)\n"
+    " local p, w = v:run_async('x'), v:spawn_worker()\n"
+    " all('Process', debug.getmetatable(p).__index)\n"
+    " local shared, own = debug.getmetatable(v).__index, {}\n"
+    " for n in pairs(debug.getmetatable(w).__index) do own[n] = n == 'close' or n == 'kill' or not "
+    "shared[n] or "
+    "nil end\n"
+    " all('Worker', own)\n"
     " all('SyscallHandle', debug.getmetatable(v:syscall_async(39)).__index)\n"
+    " v:batch(function(b) all('Batch', debug.getmetatable(b).__index) end)\n"
+    " all('IoctlResult', v:ioctl(1, 2, 'x'))\n"
     " all('SyscallResult', v:syscall(39))\n"
     " all('Console', debug.getmetatable(v:console()).__index)\n"
     " local r = v:run('kill 9') all('RunResult', r) all('RunResult', "
     "debug.getmetatable(r).__index)\n"
     " v:write_file('/x', '') all('Stat', v:stat('/x')) all('DirEntry', v:listdir('/full')[1])\n"
     " all('File', debug.getmetatable(v:open_file('/f', {read = true})).__index)\n"
+    " local s, c = v:tail_file('x'), v:console():read()\n"
+    " all('Tail', debug.getmetatable(s).__index) all('ConsoleStream', debug.getmetatable(c).__index) s:close() c:close()\n"
     " all('Test', t) all('Test', debug.getmetatable(t).__index)\n"
     "end)\n";
 
@@ -114,9 +125,15 @@ static void options_are_read(void **state)
 		else if (strcmp(entry->owner, "RestoreOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):restore('x', {%s = print})", name);
+		else if (strcmp(entry->owner, "WorkerOptions") == 0)
+			pv_bytes_printf(&script,
+			    "provium:vm('v', 'tiny'):boot():spawn_worker({%s = print})", name);
 		else if (strcmp(entry->owner, "RunOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):boot():run('x', {%s = print})", name);
+		else if (strcmp(entry->owner, "IoctlOptions") == 0)
+			pv_bytes_printf(&script,
+			    "provium:vm('v', 'tiny'):boot():ioctl(1, 2, '', {%s = print})", name);
 		else if (strcmp(entry->owner, "SyscallShape") == 0)
 			pv_bytes_printf(&script,
 			    "provium:vm('v', 'tiny'):boot():syscall(1, {%s = print})", name);

@@ -113,7 +113,7 @@ static void a_state_that_does_not_fit_is_a_chunk_error(void **state)
 	/* Many sizes, so that memory ends in each step of the start and of a test. */
 	struct lua_rig rig;
 	rig_init(&rig);
-	for (size_t limit = 1; limit < 80000; limit += 97) {
+	for (size_t limit = 1; limit < 300000; limit += 397) {
 		rig.file.memory_limit = limit;
 		rig_run(&rig, "test('a', {spec = {'x', 'y'}}, function(t) t:assert(true) "
 			      "local v = provium:vm('v', 'tiny') end)");

@@ -252,6 +252,30 @@ static void test_too_much_typing_is_refused(void **state)
 	assert_int_equal(pv_console_input(&fix->console, "0123456789", 10), 10);
 }
 
+static void count_call(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+static void test_room_after_a_refusal_is_told_once(void **state)
+{
+	struct fixture *fix = *state;
+	static const uint8_t text[PV_CONSOLE_INPUT_MAX + 1];
+	unsigned told = 0, kicks = 0;
+	uint32_t id, len;
+	fix->console.room = count_call;
+	fix->console.room_ctx = &told;
+	start(fix, 0);
+	assert_int_equal(pv_console_input(&fix->console, text, sizeof(text)), PV_CONSOLE_INPUT_MAX);
+	for (; fix->console.input.len > 0; kicks++) {
+		give_buffer(fix, (uint16_t)(kicks % 4), 256);
+		kick(fix, RECEIVE);
+		assert_true(ring_take(&fix->rings[RECEIVE], &id, &len));
+		assert_int_equal(told, fix->console.input.len <= PV_CONSOLE_INPUT_MAX / 2);
+	}
+	assert_int_equal(kicks, PV_CONSOLE_INPUT_MAX / 256);
+}
+
 /* Buffers without room must be given back, not looked at for ever. */
 static void test_receive_buffers_without_room_are_given_back(void **state)
 {
@@ -296,6 +320,7 @@ int main(void)
 	    TEST(test_typing_more_than_a_ring_of_buffers_goes_on_with_the_next_kick),
 	    TEST(test_what_is_typed_before_the_driver_is_up_is_kept),
 	    TEST(test_too_much_typing_is_refused),
+	    TEST(test_room_after_a_refusal_is_told_once),
 	    TEST(test_receive_buffers_without_room_are_given_back),
 	    TEST(test_a_broken_ring_stops_only_the_device),
 	};

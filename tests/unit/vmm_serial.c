@@ -178,6 +178,34 @@ static void test_input_is_bounded(void **state)
 	assert_int_equal(pv_serial_input(&bench->serial, "x", 1), 0);
 }
 
+static void count_call(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+static void test_room_after_a_refusal_is_told_once(void **state)
+{
+	struct bench *bench = *state;
+	static char many[PV_SERIAL_INPUT_MAX + 100];
+	unsigned told = 0, read = 0;
+	bench->serial.room = count_call;
+	bench->serial.room_ctx = &told;
+	out(bench, 4, 0x08);
+	out(bench, 1, 0x01);
+	pv_serial_input(&bench->serial, many, PV_SERIAL_INPUT_MAX);
+	for (; read < 100; read++)
+		in(bench, 0);
+	assert_int_equal(told, 0); /* nothing was refused */
+	pv_serial_input(&bench->serial, many, sizeof(many));
+	for (; read < PV_SERIAL_INPUT_MAX / 4; read++)
+		in(bench, 0);
+	assert_int_equal(told, 0); /* little room is not told */
+	for (; read < PV_SERIAL_INPUT_MAX; read++)
+		in(bench, 0);
+	assert_int_equal(told, 1);
+	assert_true(pv_serial_input(&bench->serial, many, 1000) == 1000);
+}
+
 static void test_overrun_is_told_once(void **state)
 {
 	struct bench *bench = *state;
@@ -230,6 +258,7 @@ int main(void)
 	    TEST(test_typed_bytes_wait_for_a_driver_and_arrive_in_order),
 	    TEST(test_fifo_below_its_trigger_reports_a_timeout),
 	    TEST(test_input_is_bounded),
+	    TEST(test_room_after_a_refusal_is_told_once),
 	    TEST(test_overrun_is_told_once),
 	    TEST(test_reset_forgets_everything),
 	    TEST(test_wide_accesses_reach_neighbouring_registers),

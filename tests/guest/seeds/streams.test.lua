@@ -26,7 +26,6 @@ test("wait for a log line", function(t)
 end)
 
 test("race a process against a timeout", function(t)
-	t:skip("vm:run_async is not there yet")
 	vm:write_file("/bin/slow-server", slow_server)
 	vm:run("chmod 755 /bin/slow-server"):assert_ok()
 	-- example

@@ -1,0 +1,60 @@
+-- Operations in one go (spec 7.9) in a real guest.
+local sys = provium.sys
+local vm = provium:vm("v", "linux", {memory = "384M"}):boot()
+
+test("operations are done in order, whatever fails", function(t)
+	local r = vm:batch(function(b)
+		b:mkdir("/tmp/a/b", true)
+		b:write_file("/tmp/a/b/f", "con\0tent")
+		b:run("cat", {"/tmp/a/b/f"})
+		b:rename("/tmp/a/b/f", "/tmp/a/b/g")
+		b:read_file("/tmp/a/b/f")
+		b:read_file("/tmp/a/b/g")
+		b:stat("/tmp/a/b/g")
+		b:listdir("/tmp/a/b")
+		b:syscall("close", -1)
+		b:unlink("/tmp/a/b/g")
+		b:run("exit 7")
+		b:run("cat; echo $K", {stdin = "in ", env = {K = "v"}})
+		b:mkdir("/tmp/a/c", {perm = tonumber("700", 8)})
+		b:stat("/tmp/a/c")
+	end)
+	t:assert_eq(#r, 14)
+	for _, i in ipairs({1, 2, 4, 10, 13}) do t:assert(not r[i].err and r[i].ok == nil, "result " .. i) end
+	t:assert_eq(r[3].ok.stdout, "con\0tent")
+	t:assert(r[3].ok:ok())
+	t:assert_contains(r[5].err, "No such file or directory")
+	t:assert_eq(r[6].ok, "con\0tent")
+	t:assert_eq(r[7].ok.size, 8)
+	t:assert_eq(#r[8].ok, 1)
+	t:assert_eq(r[8].ok[1].name, "g")
+	t:assert_eq(r[9].ok.errno, sys.EBADF)
+	t:assert_eq(r[11].ok.exit_code, 7)
+	t:assert_eq(r[12].ok.stdout, "in v\n")
+	t:assert_eq(r[14].ok.perm, tonumber("700", 8))
+end)
+
+test("thousands of system calls", function(t)
+	local pid = vm:syscall("getpid").ret
+	local r = vm:batch(function(b)
+		for i = 1, 5000 do b:syscall("getpid") end
+		b:syscall("lseek", -1, 0, 0)
+	end)
+	t:assert_eq(#r, 5001)
+	for i = 1, 5000 do
+		if r[i].ok.ret ~= pid then t:fail("call " .. i .. " returned " .. r[i].ok.ret) end
+	end
+	t:assert_eq(r[5001].ok.errno, sys.EBADF)
+end)
+
+test("large data in the middle", function(t)
+	local data = ("provium "):rep(1 << 18)
+	local r = vm:batch(function(b)
+		b:write_file("/tmp/big", data)
+		b:run("wc -c < /tmp/big")
+		b:write_file("/tmp/big", "small")
+		b:read_file("/tmp/big")
+	end)
+	t:assert_eq(r[2].ok.stdout:match("%d+"), tostring(#data))
+	t:assert_eq(r[4].ok, "small")
+end)
