@@ -293,13 +293,29 @@ static bool may_match(const char *head, const struct pv_kernel_report_line *line
 	return memcmp(line->text, head, line->len < count ? line->len : count) == 0;
 }
 
+static size_t span_of(const char *text, size_t len, const char *accepted)
+{
+	size_t at = 0;
+	while (at < len && text[at] != '\0' && strchr(accepted, text[at]) != NULL)
+		at++;
+	return at;
+}
+
+/* True for what could be a part of the time or of the caller; a prompt such as "[me@guest ~]# " is
+ * none. */
+static bool may_be_prefix(const struct pv_kernel_report_line *line)
+{
+	return line->len > 0 && line->text[0] == '[' && line->len < TIME_MAX &&
+	       span_of(line->text, line->len, "[ 0123456789.]TC") == line->len;
+}
+
 bool pv_kernel_report_may_begin(const char *line, size_t len)
 {
 	const struct pv_kernel_report_line text = pv_kernel_report_strip(line, len);
 	if (len == 0)
 		return false;
 	/* The prefix alone, or with a part of the time or the caller. */
-	if (text.len == 0 || (text.text[0] == '[' && text.len < TIME_MAX))
+	if (text.len == 0 || may_be_prefix(&text))
 		return true;
 	for (size_t i = 0; i < SHAPES; i++) {
 		for (const char *const *head = shapes[i].heads; *head != NULL; head++) {

@@ -175,7 +175,7 @@ static void every_beginning_of_a_head_may_become_one(void **state)
 		}
 	}
 	static const char *const others[] = {
-	    "", "~ # ", "login: ", "...", "x", "[   12.345678] x", "Starting"};
+	    "", "~ # ", "login: ", "...", "x", "[   12.345678] x", "Starting", "[me@guest ~]# "};
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		assert_false(pv_kernel_report_may_begin(others[i], strlen(others[i])));
 }
