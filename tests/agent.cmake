@@ -27,3 +27,5 @@ target_sources(unit_agent_syscall PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_r
 pv_fuzz_target(agent_host pv_agent_host)
 pv_fuzz_target(agent_guest pv_agent_proto)
 pv_fuzz_target(tree pv_agent_proto)
+pv_unit_test(agent_worker_files pv_agent_host)
+target_sources(unit_agent_worker_files PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
