@@ -1,7 +1,7 @@
 /*
- * Clock userdata: a view on the clocks of a VM; it keeps the VM's handle alive as its user value
- * and has no state of its own. The wall clock is set inside the guest, by its agent; monotonic time
- * is moved by the VM, together with everything else that counts. Script thread only.
+ * Clock userdata: a view (lua/vm_view.h) on the clocks of a VM. The wall clock is set inside the
+ * guest, by its agent; monotonic time is moved by the VM, together with everything else that
+ * counts. Script thread only.
  */
 #include "lua/clock.h"
 
@@ -16,19 +16,14 @@
 #include "lua/argument.h"
 #include "lua/duration.h"
 #include "lua/error.h"
-#include "lua/vm.h"
+#include "lua/vm_view.h"
 
 #define TYPE_NAME "Clock"
 
 /* The VM behind the clock at 1. */
 static struct pv_vm *check_vm(lua_State *L, const char *function)
 {
-	pv_lua_argument_self(L, 1, TYPE_NAME, function);
-	lua_getiuservalue(L, 1, 1);
-	lua_insert(L, 1);
-	struct pv_vm *vm = pv_lua_vm_check(L, function);
-	lua_remove(L, 1);
-	return vm;
+	return pv_lua_vm_view_check(L, TYPE_NAME, function);
 }
 
 /* The way to the guest, after the arguments have been looked at. */
@@ -163,12 +158,6 @@ static int clock_advance(lua_State *L)
 	return pv_agent_clock_step(&by, ns, &err) < 0 ? pv_lua_error_raise_guest(L, vm, &err) : 0;
 }
 
-static int clock_tostring(lua_State *L)
-{
-	lua_pushfstring(L, "clock(%s)", pv_vm_name(check_vm(L, "tostring")));
-	return 1;
-}
-
 static const luaL_Reg methods[] = {
     {"get",	    clock_get    },
     {"get_ns",  clock_get_ns },
@@ -181,21 +170,10 @@ static const luaL_Reg methods[] = {
 
 void pv_lua_clock_open(lua_State *L)
 {
-	luaL_newmetatable(L, TYPE_NAME);
-	luaL_newlib(L, methods);
-	lua_setfield(L, -2, "__index");
-	lua_pushcfunction(L, clock_tostring);
-	lua_setfield(L, -2, "__tostring");
-	lua_pushliteral(L, TYPE_NAME);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_vm_view_open(L, TYPE_NAME, "clock", methods);
 }
 
 void pv_lua_clock_push(lua_State *L, int vm_index)
 {
-	vm_index = lua_absindex(L, vm_index);
-	lua_newuserdatauv(L, 0, 1);
-	lua_pushvalue(L, vm_index);
-	lua_setiuservalue(L, -2, 1);
-	luaL_setmetatable(L, TYPE_NAME);
+	pv_lua_vm_view_push(L, TYPE_NAME, vm_index);
 }

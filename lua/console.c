@@ -1,6 +1,5 @@
 /*
- * Console userdata: a view on the console of a VM; it keeps the VM's handle alive as its user value
- * and has no state of its own. Script thread only.
+ * Console userdata: a view (lua/vm_view.h) on the console of a VM. Script thread only.
  */
 #include "lua/console.h"
 
@@ -18,7 +17,7 @@
 #include "lua/duration.h"
 #include "lua/error.h"
 #include "lua/state.h"
-#include "lua/vm.h"
+#include "lua/vm_view.h"
 
 #define TYPE_NAME "Console"
 
@@ -28,12 +27,7 @@
 /* The VM behind the console at 1. */
 static struct pv_vm *check_vm(lua_State *L, const char *function)
 {
-	pv_lua_argument_self(L, 1, TYPE_NAME, function);
-	lua_getiuservalue(L, 1, 1);
-	lua_insert(L, 1);
-	struct pv_vm *vm = pv_lua_vm_check(L, function);
-	lua_remove(L, 1);
-	return vm;
+	return pv_lua_vm_view_check(L, TYPE_NAME, function);
 }
 
 static int console_read_log(lua_State *L)
@@ -113,12 +107,6 @@ static int console_close(lua_State *L)
 	return 0;
 }
 
-static int console_tostring(lua_State *L)
-{
-	lua_pushfstring(L, "console(%s)", pv_vm_name(check_vm(L, "tostring")));
-	return 1;
-}
-
 static const luaL_Reg methods[] = {
     {"read",     console_read	 },
     {"read_log", console_read_log},
@@ -130,21 +118,10 @@ static const luaL_Reg methods[] = {
 
 void pv_lua_console_open(lua_State *L)
 {
-	luaL_newmetatable(L, TYPE_NAME);
-	luaL_newlib(L, methods);
-	lua_setfield(L, -2, "__index");
-	lua_pushcfunction(L, console_tostring);
-	lua_setfield(L, -2, "__tostring");
-	lua_pushliteral(L, TYPE_NAME);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_vm_view_open(L, TYPE_NAME, "console", methods);
 }
 
 void pv_lua_console_push(lua_State *L, int vm_index)
 {
-	vm_index = lua_absindex(L, vm_index);
-	lua_newuserdatauv(L, 0, 1);
-	lua_pushvalue(L, vm_index);
-	lua_setiuservalue(L, -2, 1);
-	luaL_setmetatable(L, TYPE_NAME);
+	pv_lua_vm_view_push(L, TYPE_NAME, vm_index);
 }
