@@ -54,8 +54,10 @@
 /* A mode in which KVM lets channel 0 wait for a trigger that never comes. */
 #define PIT_MODE_STILL 5
 
+/* While one is not clean its `spare` is the pool's thread's alone, without the lock. */
 struct entry {
 	struct pv_spare spare;
+	uint64_t size; /* of its RAM */
 	bool used;
 	bool clean;
 	uint64_t number; /* they are cleaned, and go, in this order */
@@ -243,13 +245,14 @@ unsigned pv_spare_pool_settle(struct pv_spare_pool *pool)
 
 /* --- images that nobody else has --- */
 
-/* Under the lock: references that the pool has on an image of its entries'. */
+/* Under the lock: references that the pool has on an image of its entries'. What those have that
+ * are not clean is not known; without them an image is held a little longer. */
 static unsigned count_references(const struct pv_spare_pool *pool, const struct pv_ram_image *image)
 {
 	unsigned count = 0;
 	for (unsigned i = 0; i < SPARES_MAX; i++) {
 		const struct entry *entry = &pool->entries[i];
-		if (entry->used)
+		if (entry->used && entry->clean)
 			count +=
 			    (entry->spare.ram.image == image) + (entry->spare.ram.mapped == image);
 	}
@@ -300,14 +303,14 @@ static struct entry *find_room(
 			room = entry;
 			continue;
 		}
-		total += entry->spare.ram.size;
+		total += entry->size;
 		if (entry->clean && !has_shape(&entry->spare, spare->vm.cpus, spare->ram.size) &&
 		    (!oldest || entry->number < oldest->number))
 			oldest = entry;
 	}
 	if (room && total <= SIZE_MAX_ALL)
 		return room;
-	if (!oldest || total - oldest->spare.ram.size > SIZE_MAX_ALL)
+	if (!oldest || total - oldest->size > SIZE_MAX_ALL)
 		return NULL;
 	*old = oldest->spare;
 	oldest->used = false;
@@ -322,7 +325,8 @@ bool pv_spare_give(struct pv_spare_pool *pool, struct pv_spare *spare)
 	forget_lost(pool);
 	struct entry *entry = start_thread(pool) ? find_room(pool, spare, &old) : NULL;
 	if (entry) {
-		*entry = (struct entry){.spare = *spare, .used = true, .number = pool->next++};
+		*entry = (struct entry){
+		    .spare = *spare, .size = spare->ram.size, .used = true, .number = pool->next++};
 		pthread_cond_broadcast(&pool->changed);
 	}
 	pthread_mutex_unlock(&pool->lock);
