@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/host/call.h"
 #include "agent/host/path.h"
+#include "agent/host/transfer.h"
 #include "base/loop.h"
 
 /* Steps of a wave; leaves room for calls that others make. */
@@ -53,14 +53,9 @@ static bool take_result(void *ctx, const struct pv_reply *reply)
 {
 	struct step *step = ctx;
 	struct pv_agent_item *item = step->items;
-	enum pv_reply_exit exit;
 	struct pv_reply_stat info;
 	switch (item->kind) {
-	case PV_AGENT_ITEM_EXEC:
-		if (!pv_reply_get_exit(reply, &exit, &item->exec_result.code))
-			return false;
-		item->exec_result.kind = (enum pv_agent_exit_kind)exit;
-		return true;
+	case PV_AGENT_ITEM_EXEC: return pv_agent_exec_take(&item->exec_result, reply);
 	case PV_AGENT_ITEM_READ_FILE:
 	case PV_AGENT_ITEM_WRITE_FILE: return pv_reply_get_size(reply, &step->size);
 	case PV_AGENT_ITEM_STAT:
@@ -93,21 +88,8 @@ static int take_rets(void *ctx, enum pv_protocol_channel channel, struct pv_span
 
 static void fill_exec(const struct pv_agent_item *item, struct pv_request *request, size_t *first)
 {
-	const struct pv_agent_exec *exec = &item->exec;
-	*first = exec->input_len < PV_PROTOCOL_CHUNK ? exec->input_len : PV_PROTOCOL_CHUNK;
-	*request = (struct pv_request){
-	    .op = PV_REQUEST_EXEC,
-	    .exec =
-		{
-		       .argv = {exec->argv, exec->argc},
-		       .env = {exec->env, exec->env_count},
-		       .env_clear = exec->env_clear,
-		       .cwd = exec->cwd,
-		       .timeout_ns = exec->timeout_ns,
-		       .data = {.data = exec->input, .len = *first},
-		       .more = exec->input_len > *first,
-		       },
-	};
+	*request = pv_agent_exec_request(&item->exec, PV_REQUEST_EXEC);
+	*first = request->exec.data.len;
 }
 
 static void fill_file(const struct pv_agent_item *item, struct pv_request *request, size_t *first)
@@ -123,7 +105,7 @@ static void fill_file(const struct pv_agent_item *item, struct pv_request *reque
 	};
 	bool writes = item->kind == PV_AGENT_ITEM_WRITE_FILE;
 	size_t len = writes ? item->len : 0;
-	*first = len < PV_PROTOCOL_CHUNK ? len : PV_PROTOCOL_CHUNK;
+	*first = pv_agent_transfer_first(len);
 	*request = (struct pv_request){
 	    .op = ops[item->kind],
 	    .file =

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 
 #include "agent/host/transfer.h"
-#include "base/loop.h"
 
 static bool take_handle(void *ctx, const struct pv_reply *reply)
 {
@@ -36,18 +35,14 @@ int pv_agent_open_file(const struct pv_principal *by, const char *path,
 			(how->truncate ? PV_PROTOCOL_OPEN_TRUNCATE : 0) |
 			(how->append ? PV_PROTOCOL_OPEN_APPEND : 0) |
 			(how->exclusive ? PV_PROTOCOL_OPEN_EXCLUSIVE : 0);
-	struct pv_principal now = *by;
 	struct pv_agent_transfer transfer = {
 	    .request = {.op = PV_REQUEST_OPEN,
 			.handle = {.path = path, .flags = flags, .mode = how->perm & 07777}},
 	    .result = take_handle,
 	    .ctx = handle,
 	};
-	/* Asked of this life, so that the number is of this life, too. */
-	pv_loop_lock(by->agent->loop);
-	*boot = now.boot = pv_agent_boot(by->agent);
-	pv_loop_unlock(by->agent->loop);
-	int status = pv_agent_transfer_run(&now, &transfer, err);
+	int status = pv_agent_transfer_run(by, &transfer, err);
+	*boot = transfer.boot;
 	return status < 0 ? pv_err_prefix(err, "open `%.400s`", path) : 0;
 }
 

@@ -1,20 +1,18 @@
 /*
- * `exec`: runs a program in the guest and collects what it writes. Called on the script thread
- * without the loop lock.
+ * `exec`: runs a program in the guest and collects what it writes; and what other ways to start one
+ * share with it. Called on the script thread without the loop lock.
  */
 #include <errno.h>
-#include <string.h>
 
-#include "agent/host/call.h"
 #include "agent/host/client.h"
-#include "base/loop.h"
+#include "agent/host/transfer.h"
 
 _Static_assert((int)PV_AGENT_EXITED == PV_REPLY_EXITED &&
 		   (int)PV_AGENT_SIGNALLED == PV_REPLY_SIGNALLED &&
 		   (int)PV_AGENT_TIMED_OUT == PV_REPLY_TIMED_OUT,
     "the client's and the protocol's names are the same numbers");
 
-static bool take_result(void *ctx, const struct pv_reply *reply)
+bool pv_agent_exec_take(void *ctx, const struct pv_reply *reply)
 {
 	struct pv_agent_exec_result *result = ctx;
 	enum pv_reply_exit exit;
@@ -24,20 +22,11 @@ static bool take_result(void *ctx, const struct pv_reply *reply)
 	return true;
 }
 
-static int run(const struct pv_principal *by, const struct pv_agent_exec *exec,
-    struct pv_agent_exec_result *result, struct pv_err *err)
+struct pv_request pv_agent_exec_request(const struct pv_agent_exec *exec, enum pv_request_op op)
 {
-	size_t first = exec->input_len < PV_PROTOCOL_CHUNK ? exec->input_len : PV_PROTOCOL_CHUNK;
-	bool more = exec->input_len > first;
-	struct pv_agent_call *call = pv_agent_call_create(PV_REQUEST_EXEC);
-	if (!call)
-		return pv_err_nomem(err, "a call to the guest's agent");
-	call->sinks[PV_PROTOCOL_CHANNEL_STDOUT] = &result->out;
-	call->sinks[PV_PROTOCOL_CHANNEL_STDERR] = &result->err;
-	call->result = take_result;
-	call->ctx = result;
-	struct pv_request request = {
-	    .op = PV_REQUEST_EXEC,
+	const size_t first = pv_agent_transfer_first(exec->input_len);
+	return (struct pv_request){
+	    .op = op,
 	    .exec =
 		{
 		       .argv = {exec->argv, exec->argc},
@@ -46,34 +35,43 @@ static int run(const struct pv_principal *by, const struct pv_agent_exec *exec,
 		       .cwd = exec->cwd,
 		       .timeout_ns = exec->timeout_ns,
 		       .data = {.data = exec->input, .len = first},
-		       .more = more,
+		       .more = exec->input_len > first,
 		       },
 	};
-	int status = pv_agent_call_begin(by, call, &request, first, err);
-	if (status < 0)
-		return status;
-	if (more)
-		pv_agent_call_upload(
-		    call, (const char *)exec->input + first, exec->input_len - first);
-	return pv_agent_call_end(call, by->agent->loop, err);
+}
+
+int pv_agent_exec_transfer(const struct pv_principal *by, const struct pv_agent_exec *exec,
+    const char *word, struct pv_agent_transfer *transfer, struct pv_err *err)
+{
+	if (exec->argc == 0 || exec->argc > PV_PROTOCOL_STRINGS_MAX ||
+	    exec->env_count > PV_PROTOCOL_STRINGS_MAX)
+		return pv_err_set(err, PV_ERR_INPUT, E2BIG,
+		    "%s: give 1 to %u arguments and up to as many variables", word,
+		    PV_PROTOCOL_STRINGS_MAX);
+	transfer->first = transfer->request.exec.data;
+	if (transfer->request.exec.more)
+		transfer->rest = (struct pv_span){
+		    .data = (const char *)exec->input + transfer->first.len,
+		    .len = exec->input_len - transfer->first.len,
+		};
+	int status = pv_agent_transfer_run(by, transfer, err);
+	return status < 0 ? pv_err_prefix(err, "%s `%.200s`", word, exec->argv[0]) : 0;
 }
 
 int pv_agent_exec(const struct pv_principal *by, const struct pv_agent_exec *exec,
     struct pv_agent_exec_result *result, struct pv_err *err)
 {
+	struct pv_agent_transfer transfer = {
+	    .request = pv_agent_exec_request(exec, PV_REQUEST_EXEC),
+	    .output = result,
+	    .result = pv_agent_exec_take,
+	    .ctx = result,
+	};
 	*result = (struct pv_agent_exec_result){0};
-	if (exec->argc == 0 || exec->argc > PV_PROTOCOL_STRINGS_MAX ||
-	    exec->env_count > PV_PROTOCOL_STRINGS_MAX)
-		return pv_err_set(err, PV_ERR_INPUT, E2BIG,
-		    "exec: give 1 to %u arguments and up to as many variables",
-		    PV_PROTOCOL_STRINGS_MAX);
-	pv_loop_lock(by->agent->loop);
-	int status = run(by, exec, result, err);
-	pv_loop_unlock(by->agent->loop);
+	int status = pv_agent_exec_transfer(by, exec, "exec", &transfer, err);
 	if (status < 0) {
 		pv_bytes_finish(&result->out);
 		pv_bytes_finish(&result->err);
-		pv_err_prefix(err, "exec `%.200s`", exec->argv[0]);
 	}
 	return status;
 }

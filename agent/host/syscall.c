@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 
-#include "agent/host/call.h"
 #include "agent/host/client.h"
+#include "agent/host/transfer.h"
 #include "base/loop.h"
 
 _Static_assert(PV_AGENT_BUFFERS_MAX == PV_PROTOCOL_STRINGS_MAX &&
@@ -136,15 +136,10 @@ static int check_length(
 	    pending->surplus ? " and more" : "", expected);
 }
 
-static size_t first_piece(size_t len)
-{
-	return len < PV_PROTOCOL_CHUNK ? len : PV_PROTOCOL_CHUNK;
-}
-
 int pv_agent_syscall_begin(const struct pv_principal *by, const struct pv_agent_syscall *syscall,
     struct pv_agent_syscall_pending **out, struct pv_err *err)
 {
-	size_t first = first_piece(syscall->len);
+	size_t first = pv_agent_transfer_first(syscall->len);
 	struct pv_request request = {
 	    .op = PV_REQUEST_SYSCALL,
 	    .syscall =
@@ -241,7 +236,7 @@ int pv_agent_write_mem(const struct pv_principal *by, uint64_t addr, const void 
     int *code, struct pv_err *err)
 {
 	struct pv_agent_syscall_pending *pending;
-	size_t first = first_piece(len);
+	size_t first = pv_agent_transfer_first(len);
 	struct pv_request request = {
 	    .op = PV_REQUEST_WRITE_MEM,
 	    .memory_at =

@@ -6,30 +6,9 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "agent/host/call.h"
 #include "agent/host/client.h"
 #include "agent/host/process.h"
-#include "base/clock.h"
-#include "base/loop.h"
-
-static int run(const struct pv_principal *by, struct pv_request *request,
-    bool (*result)(void *ctx, const struct pv_reply *reply), void *ctx, struct pv_err *err)
-{
-	struct pv_agent_call *call = pv_agent_call_create(request->op);
-	if (!call)
-		return pv_err_nomem(err, "a call to the guest's agent");
-	call->result = result;
-	call->ctx = ctx;
-	int status = pv_agent_call_begin(by, call, request, 0, err);
-	if (status < 0)
-		return status;
-	bool closes = request->op == PV_REQUEST_WORKER_JOIN && request->of_worker.force;
-	int64_t deadline = closes ? pv_clock_deadline(PV_AGENT_CLOSE_PATIENCE) : PV_CLOCK_NEVER;
-	if (pv_agent_call_wait(call, by->agent->loop, deadline) == 0)
-		return pv_agent_call_end(call, by->agent->loop, err);
-	pv_agent_call_drop(call);
-	return pv_err_set(err, PV_ERR_TIMEOUT, ETIMEDOUT, "the guest does not answer");
-}
+#include "agent/host/transfer.h"
 
 static bool take_worker(void *ctx, const struct pv_reply *reply)
 {
@@ -45,22 +24,17 @@ static bool take_worker(void *ctx, const struct pv_reply *reply)
 int pv_agent_worker_start(
     const struct pv_principal *by, struct pv_agent_worker *out, struct pv_err *err)
 {
-	struct pv_request request = {.op = PV_REQUEST_WORKER_START};
+	struct pv_agent_transfer operation = {
+	    .request = {.op = PV_REQUEST_WORKER_START},
+	    .result = take_worker,
+	    .ctx = out,
+	};
 	*out = (struct pv_agent_worker){0};
-	pv_loop_lock(by->agent->loop);
-	int status = run(by, &request, take_worker, out, err);
-	out->boot = by->agent->boot;
-	pv_loop_unlock(by->agent->loop);
+	int status = pv_agent_transfer_run(by, &operation, err);
+	out->boot = operation.boot;
 	if (status < 0)
 		pv_err_prefix(err, "a worker cannot start");
 	return status;
-}
-
-static bool take_nothing(void *ctx, const struct pv_reply *reply)
-{
-	(void)ctx;
-	(void)reply;
-	return true;
 }
 
 /* The reason often names the worker already. */
@@ -72,11 +46,10 @@ static void name_worker(const struct pv_principal *by, int status, struct pv_err
 
 int pv_agent_worker_signal(const struct pv_principal *by, int signal, struct pv_err *err)
 {
-	struct pv_request request = {
-	    .op = PV_REQUEST_WORKER_SIGNAL, .of_worker = {.signal = signal}};
-	pv_loop_lock(by->agent->loop);
-	int status = run(by, &request, take_nothing, NULL, err);
-	pv_loop_unlock(by->agent->loop);
+	struct pv_agent_transfer operation = {
+	    .request = {.op = PV_REQUEST_WORKER_SIGNAL, .of_worker = {.signal = signal}},
+	};
+	int status = pv_agent_transfer_run(by, &operation, err);
 	name_worker(by, status, err);
 	return status;
 }
@@ -90,11 +63,14 @@ static bool take_worst(void *ctx, const struct pv_reply *reply)
 int pv_agent_worker_join(
     const struct pv_principal *by, bool force, int64_t *worst, struct pv_err *err)
 {
-	struct pv_request request = {.op = PV_REQUEST_WORKER_JOIN, .of_worker = {.force = force}};
+	struct pv_agent_transfer operation = {
+	    .request = {.op = PV_REQUEST_WORKER_JOIN, .of_worker = {.force = force}},
+	    .result = take_worst,
+	    .ctx = worst,
+	    .patience_ns = force ? PV_AGENT_CLOSE_PATIENCE : 0,
+	};
 	*worst = 0;
-	pv_loop_lock(by->agent->loop);
-	int status = run(by, &request, take_worst, worst, err);
-	pv_loop_unlock(by->agent->loop);
+	int status = pv_agent_transfer_run(by, &operation, err);
 	name_worker(by, status, err);
 	return status;
 }
