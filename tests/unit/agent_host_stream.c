@@ -22,111 +22,17 @@
 #include "base/err.h"
 #include "base/frame.h"
 #include "base/loop.h"
+#include "tests/unit/agent_peer.h"
 
-struct peer;
-
-/* Appends what the agent says to a request of a stream. */
-typedef void answer_fn(struct peer *peer, const struct pv_request *request, struct pv_bytes *out);
-
-struct peer {
-	struct pv_loop *loop;
-	struct pv_agent *agent;
-	struct pv_loop_timer timer;
-	struct pv_frame_reader requests;
-	answer_fn *answer;
-	uint64_t granted;
-	unsigned closes;
-	unsigned cancels;
-};
-
-/* On the loop thread. */
-static void answer_all(void *ctx)
-{
-	struct peer *peer = ctx;
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_span payload;
-	struct pv_bytes out = {0};
-	while (pv_frame_next(&peer->requests, &payload, &err) == 1) {
-		struct pv_request request;
-		if (pv_request_decode(&request, payload.data, payload.len, &err) < 0)
-			abort();
-		if (request.op == PV_REQUEST_HELLO)
-			pv_reply_put_hello(&out, request.id, "6.1.0", NULL, 0);
-		if (request.op == PV_REQUEST_GRANT)
-			peer->granted += (uint64_t)request.grant;
-		peer->cancels += request.op == PV_REQUEST_CANCEL;
-		if (request.op != PV_REQUEST_HELLO)
-			peer->answer(peer, &request, &out);
-		pv_request_finish(&request);
-	}
-	if (out.len > 0)
-		pv_agent_receive(peer->agent, out.data, out.len);
-	pv_bytes_finish(&out);
-}
-
-static size_t link_send(void *ctx, const void *data, size_t len)
-{
-	struct peer *peer = ctx;
-	pv_frame_feed(&peer->requests, data, len);
-	pv_loop_timer_set(peer->loop, &peer->timer, pv_clock_now(), answer_all, peer);
-	return len;
-}
-
-static void link_digested(void *ctx, size_t len)
-{
-}
-
-static void link_close(void *ctx)
-{
-	((struct peer *)ctx)->closes++;
-}
-
-static const struct pv_agent_link_ops link_ops = {
-    .send = link_send,
-    .digested = link_digested,
-    .close = link_close,
-};
-
-static int setup(void **state)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct peer *peer = calloc(1, sizeof(*peer));
-	assert_non_null(peer);
-	*state = peer;
-	assert_int_equal(pv_loop_create(&peer->loop, &err), 0);
-	assert_int_equal(pv_agent_create(&peer->agent, peer->loop, &err), 0);
-	assert_int_equal(pv_loop_start(peer->loop, &err), 0);
-	pv_loop_lock(peer->loop);
-	assert_true(pv_agent_attach(peer->agent, &link_ops, peer));
-	while (!pv_agent_is_ready(peer->agent))
-		pv_loop_wait(peer->loop, PV_CLOCK_NEVER);
-	pv_loop_unlock(peer->loop);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct peer *peer = *state;
-	pv_agent_destroy(peer->agent);
-	pv_loop_lock(peer->loop);
-	pv_loop_timer_clear(&peer->timer);
-	pv_loop_unlock(peer->loop);
-	pv_loop_stop(peer->loop);
-	pv_loop_destroy(peer->loop);
-	pv_frame_reader_finish(&peer->requests);
-	free(peer);
-	return 0;
-}
-
-static int follow(struct peer *peer, struct pv_agent_stream **stream, struct pv_err *err)
+static int follow(struct agent_peer *peer, struct pv_agent_stream **stream, struct pv_err *err)
 {
 	return pv_agent_stream_tail(
 	    PV_PRINCIPAL(peer->agent), "/x", PV_AGENT_STREAM_FROM_END, 0, stream, err);
 }
 
 /* Takes one piece, waiting for it. */
-static int take(
-    struct peer *peer, struct pv_agent_stream *stream, struct pv_bytes *out, struct pv_err *err)
+static int take(struct agent_peer *peer, struct pv_agent_stream *stream, struct pv_bytes *out,
+    struct pv_err *err)
 {
 	int count;
 	pv_loop_lock(peer->loop);
@@ -146,7 +52,7 @@ static void begin(const struct pv_request *request, struct pv_bytes *out)
 
 /* Sends exactly what it is granted, each byte a number. */
 static void sends_what_is_granted(
-    struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	static uint8_t next;
 	uint8_t piece[4096];
@@ -166,7 +72,7 @@ static void sends_what_is_granted(
 
 static void bytes_are_granted_as_they_are_taken(void **state)
 {
-	struct peer *peer = *state;
+	struct agent_peer *peer = *state;
 	struct pv_agent_stream *stream;
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_bytes bytes = {0};
@@ -195,7 +101,7 @@ static void bytes_are_granted_as_they_are_taken(void **state)
 	pv_loop_unlock(peer->loop);
 }
 
-static void says_no(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+static void says_no(struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	if (request->op == PV_REQUEST_TAIL)
 		pv_reply_put_error(out, request->id, ENOENT, "No such file or directory");
@@ -203,7 +109,7 @@ static void says_no(struct peer *peer, const struct pv_request *request, struct 
 
 static void one_that_cannot_begin_is_an_error(void **state)
 {
-	struct peer *peer = *state;
+	struct agent_peer *peer = *state;
 	struct pv_agent_stream *stream;
 	struct pv_err err = PV_ERR_INIT;
 	peer->answer = says_no;
@@ -213,7 +119,8 @@ static void one_that_cannot_begin_is_an_error(void **state)
 	assert_int_equal(peer->closes, 0);
 }
 
-static void ends_at_once(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+static void ends_at_once(
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	static const struct pv_reply_number truncated = {"truncated", 1};
 	if (request->op == PV_REQUEST_TAIL)
@@ -222,7 +129,7 @@ static void ends_at_once(struct peer *peer, const struct pv_request *request, st
 
 static void one_that_ends_before_it_begins_is_at_its_end(void **state)
 {
-	struct peer *peer = *state;
+	struct agent_peer *peer = *state;
 	struct pv_agent_stream *stream;
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_bytes bytes = {0};
@@ -236,7 +143,7 @@ static void one_that_ends_before_it_begins_is_at_its_end(void **state)
 /* --- hostile ones --- */
 
 static void sends_too_much(
-    struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	static const uint8_t piece[64 << 10];
 	begin(request, out);
@@ -245,7 +152,7 @@ static void sends_too_much(
 }
 
 static void sends_a_wrong_notice(
-    struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	begin(request, out);
 	if (request->op == PV_REQUEST_GRANT)
@@ -253,7 +160,7 @@ static void sends_a_wrong_notice(
 }
 
 static void sends_a_long_notice(
-    struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	begin(request, out);
 	if (request->op == PV_REQUEST_GRANT)
@@ -262,12 +169,12 @@ static void sends_a_long_notice(
 
 static void what_it_may_not_send_costs_the_link(void **state)
 {
-	static answer_fn *const answers[] = {
+	static agent_peer_answer *const answers[] = {
 	    sends_too_much, sends_a_wrong_notice, sends_a_long_notice};
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
 		void *other;
-		setup(&other);
-		struct peer *peer = other;
+		agent_peer_setup(&other);
+		struct agent_peer *peer = other;
 		struct pv_agent_stream *stream;
 		struct pv_err err = PV_ERR_INIT;
 		struct pv_bytes bytes = {0};
@@ -281,12 +188,12 @@ static void what_it_may_not_send_costs_the_link(void **state)
 		assert_int_equal(peer->closes, 1);
 		pv_bytes_finish(&bytes);
 		pv_agent_stream_close(stream);
-		teardown(&other);
+		agent_peer_teardown(&other);
 	}
 }
 
 static void notes_for_ever(
-    struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	begin(request, out);
 	for (int i = 0; i < 5000 && request->op == PV_REQUEST_GRANT; i++)
@@ -297,7 +204,7 @@ static void notes_for_ever(
 
 static void rotations_are_remembered_up_to_a_limit(void **state)
 {
-	struct peer *peer = *state;
+	struct agent_peer *peer = *state;
 	struct pv_agent_stream *stream;
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_bytes bytes = {0};
@@ -313,7 +220,8 @@ static void rotations_are_remembered_up_to_a_limit(void **state)
 	pv_agent_stream_close(stream);
 }
 
-static void sends_no_tree(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+static void sends_no_tree(
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	begin(request, out);
 	if (request->op == PV_REQUEST_GRANT) {
@@ -324,7 +232,7 @@ static void sends_no_tree(struct peer *peer, const struct pv_request *request, s
 
 static void a_pull_of_no_tree_is_an_error(void **state)
 {
-	struct peer *peer = *state;
+	struct agent_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	peer->answer = sends_no_tree;
 	assert_int_equal(
@@ -333,7 +241,7 @@ static void a_pull_of_no_tree_is_an_error(void **state)
 	assert_string_equal(err.text, "pull `/g`: the guest's agent sent no tree of files");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, agent_peer_setup, agent_peer_teardown)
 
 int main(void)
 {

@@ -23,90 +23,7 @@
 #include "base/err.h"
 #include "base/frame.h"
 #include "base/loop.h"
-
-struct peer {
-	struct pv_loop *loop;
-	struct pv_agent *agent;
-	struct pv_loop_timer timer;
-	struct pv_frame_reader requests;
-	void (*answer)(const struct pv_request *request, struct pv_bytes *out);
-	unsigned closes;
-};
-
-/* On the loop thread. */
-static void answer_all(void *ctx)
-{
-	struct peer *peer = ctx;
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_span payload;
-	struct pv_bytes out = {0};
-	while (pv_frame_next(&peer->requests, &payload, &err) == 1) {
-		struct pv_request request;
-		if (pv_request_decode(&request, payload.data, payload.len, &err) < 0)
-			abort();
-		if (request.op == PV_REQUEST_HELLO)
-			pv_reply_put_hello(&out, request.id, "6.1.0", NULL, 0);
-		else
-			peer->answer(&request, &out);
-		pv_request_finish(&request);
-	}
-	if (out.len > 0)
-		pv_agent_receive(peer->agent, out.data, out.len);
-	pv_bytes_finish(&out);
-}
-
-static size_t link_send(void *ctx, const void *data, size_t len)
-{
-	struct peer *peer = ctx;
-	pv_frame_feed(&peer->requests, data, len);
-	pv_loop_timer_set(peer->loop, &peer->timer, pv_clock_now(), answer_all, peer);
-	return len;
-}
-
-static void link_digested(void *ctx, size_t len)
-{
-}
-
-static void link_close(void *ctx)
-{
-	((struct peer *)ctx)->closes++;
-}
-
-static const struct pv_agent_link_ops link_ops = {
-    .send = link_send,
-    .digested = link_digested,
-    .close = link_close,
-};
-
-static int setup(void **state)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct peer *peer = calloc(1, sizeof(*peer));
-	*state = peer;
-	assert_int_equal(pv_loop_create(&peer->loop, &err), 0);
-	assert_int_equal(pv_agent_create(&peer->agent, peer->loop, &err), 0);
-	assert_int_equal(pv_loop_start(peer->loop, &err), 0);
-	pv_loop_lock(peer->loop);
-	assert_true(pv_agent_attach(peer->agent, &link_ops, peer));
-	while (!pv_agent_is_ready(peer->agent))
-		pv_loop_wait(peer->loop, PV_CLOCK_NEVER);
-	pv_loop_unlock(peer->loop);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct peer *peer = *state;
-	pv_agent_destroy(peer->agent);
-	pv_loop_lock(peer->loop);
-	pv_loop_timer_clear(&peer->timer);
-	pv_loop_unlock(peer->loop);
-	pv_loop_stop(peer->loop);
-	pv_loop_destroy(peer->loop);
-	pv_frame_reader_finish(&peer->requests);
-	free(peer);
-	return 0;
-}
+#include "tests/unit/agent_peer.h"
 
 static void put_ret(struct pv_bytes *out, uint64_t id, int64_t ret)
 {
@@ -115,7 +32,7 @@ static void put_ret(struct pv_bytes *out, uint64_t id, int64_t ret)
 }
 
 /* With one buffer of four bytes. */
-static int call(struct peer *peer, struct pv_agent_syscall_result *result, struct pv_err *err)
+static int call(struct agent_peer *peer, struct pv_agent_syscall_result *result, struct pv_err *err)
 {
 	const int64_t len = 4, ptr = 0;
 	struct pv_agent_syscall syscall = {.nr = 1,
@@ -128,7 +45,7 @@ static int call(struct peer *peer, struct pv_agent_syscall_result *result, struc
 	return pv_agent_syscall(PV_PRINCIPAL(peer->agent), &syscall, result, err);
 }
 
-static void well(const struct pv_request *request, struct pv_bytes *out)
+static void well(struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	pv_reply_put_data(out, request->id, PV_PROTOCOL_CHANNEL_MEMORY, "w", 1);
 	pv_reply_put_data(out, request->id, PV_PROTOCOL_CHANNEL_MEMORY, "xyz", 3);
@@ -137,7 +54,7 @@ static void well(const struct pv_request *request, struct pv_bytes *out)
 
 static void results_may_come_in_pieces(void **state)
 {
-	struct peer *peer = *state;
+	struct agent_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_agent_syscall_result result;
 	peer->answer = well;
@@ -149,7 +66,7 @@ static void results_may_come_in_pieces(void **state)
 	pv_bytes_finish(&result.out);
 }
 
-static void large(const struct pv_request *request, struct pv_bytes *out)
+static void large(struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	pv_reply_put_data(out, request->id, PV_PROTOCOL_CHANNEL_MEMORY, "wxyz", 4);
 	put_ret(out, request->id, request->syscall.nr == 1 ? -4096 : INT64_MIN);
@@ -157,7 +74,7 @@ static void large(const struct pv_request *request, struct pv_bytes *out)
 
 static void only_the_last_4095_numbers_are_errors(void **state)
 {
-	struct peer *peer = *state;
+	struct agent_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_agent_syscall_result result;
 	peer->answer = large;
@@ -167,13 +84,15 @@ static void only_the_last_4095_numbers_are_errors(void **state)
 	pv_bytes_finish(&result.out);
 }
 
-static void too_little(const struct pv_request *request, struct pv_bytes *out)
+static void too_little(
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	pv_reply_put_data(out, request->id, PV_PROTOCOL_CHANNEL_MEMORY, "xyz", 3);
 	put_ret(out, request->id, 0);
 }
 
-static void too_much(const struct pv_request *request, struct pv_bytes *out)
+static void too_much(
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	static const char much[PV_PROTOCOL_CHUNK];
 	pv_reply_put_data(out, request->id, PV_PROTOCOL_CHANNEL_MEMORY, "wxyz", 4);
@@ -182,7 +101,8 @@ static void too_much(const struct pv_request *request, struct pv_bytes *out)
 	put_ret(out, request->id, 0);
 }
 
-static void elsewhere(const struct pv_request *request, struct pv_bytes *out)
+static void elsewhere(
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	pv_reply_put_data(out, request->id, PV_PROTOCOL_CHANNEL_FILE, "wxyz", 4);
 	put_ret(out, request->id, 0);
@@ -190,9 +110,9 @@ static void elsewhere(const struct pv_request *request, struct pv_bytes *out)
 
 static void buffers_of_another_length_are_an_error(void **state)
 {
-	struct peer *peer = *state;
-	void (*const answers[])(const struct pv_request *request, struct pv_bytes *out) = {
-	    too_little, too_much, elsewhere};
+	struct agent_peer *peer = *state;
+	void (*const answers[])(struct agent_peer * peer, const struct pv_request *request,
+	    struct pv_bytes *out) = {too_little, too_much, elsewhere};
 	struct pv_agent_syscall_result result;
 	for (size_t i = 0; i < 3; i++) {
 		struct pv_err err = PV_ERR_INIT;
@@ -214,14 +134,14 @@ static void buffers_of_another_length_are_an_error(void **state)
 	assert_int_equal(peer->closes, 0);
 }
 
-static void nothing(const struct pv_request *request, struct pv_bytes *out)
+static void nothing(struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	pv_reply_put_numbers(out, request->id, NULL, 0);
 }
 
 static void a_result_without_its_number_costs_the_link(void **state)
 {
-	struct peer *peer = *state;
+	struct agent_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_agent_syscall_result result;
 	peer->answer = nothing;
@@ -230,7 +150,7 @@ static void a_result_without_its_number_costs_the_link(void **state)
 	assert_int_equal(peer->closes, 1);
 }
 
-static void batch_errors(struct peer *peer, const char *text)
+static void batch_errors(struct agent_peer *peer, const char *text)
 {
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_agent_item items[] = {
@@ -247,7 +167,8 @@ static void batch_errors(struct peer *peer, const char *text)
 	}
 }
 
-static void batch_short(const struct pv_request *request, struct pv_bytes *out)
+static void batch_short(
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	if (request->op == PV_REQUEST_LIST)
 		pv_reply_put_data(out, request->id, PV_PROTOCOL_CHANNEL_FILE, "\1a/b\0", 5);
@@ -256,7 +177,8 @@ static void batch_short(const struct pv_request *request, struct pv_bytes *out)
 	put_ret(out, request->id, 0);
 }
 
-static void batch_long(const struct pv_request *request, struct pv_bytes *out)
+static void batch_long(
+    struct agent_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	static const char much[24];
 	if (request->op == PV_REQUEST_LIST)
@@ -268,7 +190,7 @@ static void batch_long(const struct pv_request *request, struct pv_bytes *out)
 
 static void rows_of_another_length_are_errors_of_their_items(void **state)
 {
-	struct peer *peer = *state;
+	struct agent_peer *peer = *state;
 	peer->answer = batch_short;
 	batch_errors(peer, "2 system calls have 8 bytes of results");
 	peer->answer = batch_long;
@@ -278,7 +200,7 @@ static void rows_of_another_length_are_errors_of_their_items(void **state)
 
 static void a_link_that_is_lost_ends_a_batch(void **state)
 {
-	struct peer *peer = *state;
+	struct agent_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_agent_item items[2000];
 	memset(items, 0, sizeof(items));
@@ -295,7 +217,7 @@ static void a_link_that_is_lost_ends_a_batch(void **state)
 	assert_int_equal(pv_agent_in_flight(peer->agent), 0);
 }
 
-#define PEER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PEER_TEST(name) cmocka_unit_test_setup_teardown(name, agent_peer_setup, agent_peer_teardown)
 
 int main(void)
 {
