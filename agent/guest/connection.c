@@ -10,6 +10,9 @@
  * only what the socket does not take waits for the loop. Writing never calls back, because its
  * callers hold half-changed state: a failed write arms a timer at once, and the loop thread then
  * reports the loss.
+ *
+ * The stream is watched edge-triggered, so that a frame wakes one thread only: reading goes on until
+ * nothing is left or the stream is held, and asking for an event anew tells what is there already.
  */
 #include "agent/guest/connection.h"
 
@@ -38,6 +41,9 @@
 
 #define READ_SIZE (64u << 10)
 
+/* Each event comes once, the end of the stream among them. */
+#define ALWAYS (EPOLLET | EPOLLRDHUP)
+
 static void try_connect(void *ctx);
 static void stream_ready(void *ctx, uint32_t events);
 
@@ -64,7 +70,7 @@ static void set_events(struct pv_connection *connection, uint32_t events)
 	if (connection->events == events)
 		return;
 	connection->events = events;
-	pv_loop_watch_set(&connection->watch, events);
+	pv_loop_watch_set(&connection->watch, events | ALWAYS);
 }
 
 static void close_stream(struct pv_connection *connection)
@@ -207,8 +213,8 @@ static bool watch_again(struct pv_connection *connection)
 {
 	struct pv_err err = PV_ERR_INIT;
 	connection->events = EPOLLIN;
-	if (pv_loop_watch_add(connection->loop, &connection->watch, connection->fd, EPOLLIN,
-		stream_ready, connection, &err) == 0)
+	if (pv_loop_watch_add(connection->loop, &connection->watch, connection->fd,
+		EPOLLIN | ALWAYS, stream_ready, connection, &err) == 0)
 		return true;
 	pv_connection_break(connection);
 	return false;
@@ -228,8 +234,9 @@ void pv_connection_release(struct pv_connection *connection)
 		pv_connection_break(connection);
 }
 
-/* Reads what has come. Returns 0, or negative when the stream is over or unusable. */
-static int read_stream(struct pv_connection *connection)
+/* Reads what has come, and what `is_ending` says. Returns 0, or negative when the stream is over or
+ * unusable. */
+static int read_stream(struct pv_connection *connection, bool is_ending)
 {
 	uint8_t chunk[READ_SIZE];
 	for (;;) {
@@ -243,17 +250,20 @@ static int read_stream(struct pv_connection *connection)
 		int status = pv_frame_feed(&connection->reader, chunk, (size_t)got);
 		if (status == 0)
 			status = take_frames(connection);
-		/* A short read has emptied the socket: spare the call that would say so. */
-		if (status < 0 || (size_t)got < sizeof(chunk) || connection->held)
+		if (status < 0 || connection->held)
 			return status;
+		/* A short read has emptied the socket: spare the call that would say so. */
+		if ((size_t)got < sizeof(chunk) && !is_ending)
+			return 0;
 	}
 }
 
 static void stream_ready(void *ctx, uint32_t events)
 {
 	struct pv_connection *connection = ctx;
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-		if (read_stream(connection) < 0) {
+	const uint32_t ends = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+	if (events & (EPOLLIN | ends)) {
+		if (read_stream(connection, events & ends) < 0) {
 			lose(connection);
 			return;
 		}
@@ -269,7 +279,7 @@ static int begin_stream(struct pv_connection *connection, struct pv_err *err)
 {
 	pv_loop_watch_remove(&connection->watch);
 	int status = pv_loop_watch_add(connection->loop, &connection->watch, connection->fd,
-	    EPOLLIN, stream_ready, connection, err);
+	    EPOLLIN | ALWAYS, stream_ready, connection, err);
 	if (status < 0)
 		return status;
 	connection->events = EPOLLIN;

@@ -8,6 +8,11 @@
  * calls are not those that do other things: a call may change who its thread is to the kernel. In
  * an agent each call has a thread to itself for as long as it takes; a worker gives
  * `calls->syscalls` one thread, and only calls that may be done aside get others.
+ *
+ * A call of the agent that cannot change its thread needs none of these threads: the helper of the
+ * loop issues it, which in a conversation of single calls is the very thread that has read the
+ * request, and so there is no change of thread at all. While it is in the kernel others are
+ * answered as ever.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -181,12 +186,36 @@ static void run(struct pv_pool_job *job)
 
 /* --- the call --- */
 
+static void run_here(void *ctx)
+{
+	run(ctx);
+}
+
+static bool leaves_thread(const struct kernel_call *kernel)
+{
+	if (kernel->op == PV_REQUEST_SYSCALL)
+		return pv_syscall_leaves_thread(kernel->syscall.nr);
+	if (kernel->op != PV_REQUEST_SYSCALLS)
+		return true;
+	for (size_t i = 0; i < kernel->syscalls.count; i += PV_PROTOCOL_SYSCALL_WORDS) {
+		if (!pv_syscall_leaves_thread(kernel->syscalls.at[i]))
+			return false;
+	}
+	return true;
+}
+
 /* Everything is there. */
 static void start(struct kernel_call *kernel)
 {
 	struct pv_calls *calls = kernel->call.calls;
 	bool aside = kernel->op == PV_REQUEST_SYSCALL && kernel->syscall.aside;
 	kernel->started = true;
+	/* Without a helper, which costs no more than memory, it is a pool thread's. */
+	if (!calls->is_worker && leaves_thread(kernel)) {
+		pv_loop_start_helper(calls->loop);
+		if (pv_loop_hand_over(calls->loop, run_here, &kernel->job))
+			return;
+	}
 	struct pv_pool *pool = aside ? &calls->asides : &calls->syscalls;
 	int status = pv_pool_run_soon(pool, &kernel->job, calls->loop);
 	if (status < 0) {
