@@ -46,6 +46,9 @@ int pv_vm_console_expect(
 			    "console:expect: vm `%s` is %s and never printed `%.*s`", vm->name,
 			    pv_vm_state_name(vm->state), (int)(len < 200 ? len : 200),
 			    (const char *)pattern);
+		else if (vm->state == PV_VM_PAUSED)
+			/* Only who waits here could let it go on. */
+			status = pv_vm_wrong_state(vm, "console:expect", err);
 		else if (pv_loop_wait(vm->host->loop, deadline_ns))
 			status = pv_console_log_find(&vm->log, pattern, len, &from)
 				     ? 0
