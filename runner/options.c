@@ -75,6 +75,12 @@ static int set_no_preflight(
 	return 0;
 }
 
+static int set_no_build(struct pv_runner_options *options, const char *value, struct pv_err *err)
+{
+	options->no_build = true;
+	return 0;
+}
+
 static int set_include_slow(
     struct pv_runner_options *options, const char *value, struct pv_err *err)
 {
@@ -111,6 +117,7 @@ static const struct option_row table[] = {
     {"verbose",	'v', NULL,   set_verbose,	"show passed and skipped tests too"		   },
     {"quiet",	      'q', NULL,	 set_quiet,	    "show failing files and the summary only"	     },
     {"no-preflight", 0,	NULL,   set_no_preflight, "skip the check of /dev/kvm at the start"		 },
+    {"no-build",     0,	NULL,   set_no_build,     "do not run the `build` commands of profiles"	 },
     {"fixtures",	 0,   NULL,	  set_fixtures,	"with `list`: name the fixtures instead of the tests"},
     {"version",	0,   NULL,	 set_version,      "print the version"					 },
     {"help",	     'h', NULL,	set_help,	  "print this help"					   },
@@ -126,6 +133,7 @@ static const struct {
     {"fixture", PV_RUNNER_FIXTURE},
     {"image",   PV_RUNNER_IMAGE  },
     {"init",    PV_RUNNER_INIT   },
+    {"prepare", PV_RUNNER_PREPARE},
 };
 
 /* getopt's tables, made from ours. Long options without a letter get a code above all letters. */
@@ -166,6 +174,9 @@ static int check_combination(const struct pv_runner_options *options, struct pv_
 	if (options->fixtures && options->command != PV_RUNNER_LIST)
 		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
 		    "--fixtures belongs to `provium list`; run `provium list --fixtures`");
+	if (options->command == PV_RUNNER_PREPARE && options->word_count > 1)
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "prepare takes one profile or none (all), not `%s` too", options->words[1]);
 	return 0;
 }
 
@@ -223,7 +234,9 @@ void pv_runner_options_help(FILE *out)
 	    "                                            look after the cache of fixtures\n"
 	    "       provium image build [OPTIONS]        make a guest from a distribution's kernel "
 	    "(`provium image --help`)\n"
-	    "       provium init [DIR]                   write a provium.toml and a first test\n\n",
+	    "       provium init [DIR]                   write a provium.toml and a first test\n"
+	    "       provium prepare [PROFILE]            run the `build` commands of profiles and "
+	    "nothing else\n\n",
 	    out);
 	for (size_t i = 0; i < ROWS; i++) {
 		char left[64];
