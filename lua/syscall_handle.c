@@ -6,7 +6,6 @@
  */
 #include <string.h>
 
-#include "agent/host/syscall.h"
 #include "base/err.h"
 #include "lab/vm.h"
 #include "lua/argument.h"
