@@ -10,6 +10,7 @@
 
 #include "lab/lab.h"
 #include "lua/argument.h"
+#include "lua/claim.h"
 #include "lua/fixture.h"
 #include "lua/handle.h"
 #include "lua/lab_settings.h"
@@ -121,6 +122,7 @@ static void push_methods(lua_State *L)
 	lua_newtable(L);
 	luaL_setfuncs(L, pv_lua_lab_member_methods, 0);
 	luaL_setfuncs(L, pv_lua_lab_batch_methods, 0);
+	luaL_setfuncs(L, pv_lua_claim_methods, 0);
 	luaL_setfuncs(L, pv_lua_fixture_methods, 0);
 	luaL_setfuncs(L, pv_lua_lab_snapshot_methods, 0);
 	pv_lua_legacy_add(L, "lab");
