@@ -30,8 +30,8 @@ void pv_vm_stream_closed(struct pv_vm *vm)
 }
 
 /* [locked] Sleeps, after it was found that there is nothing now. Returns 0 to look again. */
-static int wait_for_more(struct pv_vm *vm, const char *action, unsigned endings,
-    int64_t deadline_ns, struct pv_err *err)
+static int wait_for_more(
+    struct pv_vm *vm, const char *action, unsigned endings, int64_t deadline_ns, struct pv_err *err)
 {
 	int status = pv_vm_verdict_since(vm, endings, action, err);
 	if (status)
@@ -138,9 +138,9 @@ int pv_vm_console_take(struct pv_vm *vm, struct pv_vm_console_reader *reader, si
 		count = take_text(vm, reader, max, out, err);
 		if (count != 0)
 			break;
-		status = is_over(vm, reader) ? say_over(vm, reader, err)
-					     : wait_for_more(vm, "read the console", endings,
-						   deadline_ns, err);
+		status = is_over(vm, reader)
+			     ? say_over(vm, reader, err)
+			     : wait_for_more(vm, "read the console", endings, deadline_ns, err);
 	} while (status == 0);
 	pv_loop_unlock(vm->host->loop);
 	return count != 0 ? count : status;
