@@ -17,6 +17,7 @@
 #include "lua/principal.h"
 #include "lua/resource.h"
 #include "lua/tail.h"
+#include "lua/type.h"
 
 struct file {
 	struct pv_lua_resource resource; /* first */
@@ -244,9 +245,8 @@ int pv_lua_file_open_file(lua_State *L)
 	const char *path = pv_lua_argument_name(L, 2, self.function, "path");
 	check_mode(L, 3, self.function, &how);
 	pv_lua_principal_reach(L, &self);
-	struct file *file = lua_newuserdatauv(L, sizeof(*file), 0);
-	*file = (struct file){.by = self.by};
-	luaL_setmetatable(L, PV_LUA_FILE_TYPE);
+	struct file *file = pv_lua_type_new(L, PV_LUA_FILE_TYPE, sizeof(*file), 0);
+	file->by = self.by;
 	if (pv_agent_open_file(&self.by, path, &how, &file->handle, &file->by.boot, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
 	pv_lua_resource_add(L, &file->resource, PV_LUA_FILE, "file", path, self.vm, end);
@@ -265,16 +265,14 @@ static const luaL_Reg methods[] = {
     {NULL,	   NULL	       },
 };
 
+static const luaL_Reg metamethods[] = {
+    {"__close",	file_close	  },
+    {"__tostring", file_tostring},
+    {NULL,	   NULL	       },
+};
+
 void pv_lua_file_open(lua_State *L)
 {
-	luaL_newmetatable(L, PV_LUA_FILE_TYPE);
 	luaL_newlib(L, methods);
-	lua_setfield(L, -2, "__index");
-	lua_pushcfunction(L, file_tostring);
-	lua_setfield(L, -2, "__tostring");
-	lua_pushcfunction(L, file_close);
-	lua_setfield(L, -2, "__close");
-	lua_pushliteral(L, PV_LUA_FILE_TYPE);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_type_open(L, PV_LUA_FILE_TYPE, metamethods, 0);
 }

@@ -18,6 +18,7 @@
 #include "lua/duration.h"
 #include "lua/error.h"
 #include "lua/legacy.h"
+#include "lua/type.h"
 
 #define TYPE_NAME "provium.options"
 
@@ -33,14 +34,7 @@ static int collect(lua_State *L)
 
 struct pv_options *pv_lua_options_new(lua_State *L)
 {
-	struct pv_options *options = lua_newuserdatauv(L, sizeof(*options), 0);
-	*options = (struct pv_options){0};
-	if (luaL_newmetatable(L, TYPE_NAME)) {
-		lua_pushcfunction(L, collect);
-		lua_setfield(L, -2, "__gc");
-	}
-	lua_setmetatable(L, -2);
-	return options;
+	return pv_lua_type_box(L, TYPE_NAME, sizeof(struct pv_options), collect);
 }
 
 /* All readers below find the value on top, which is not nil, and leave it there. */
