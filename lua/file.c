@@ -82,17 +82,13 @@ static int read_into(lua_State *L, const struct file *file, const char *function
 /* file:read(n) */
 static int file_read(lua_State *L)
 {
-	int is_integer = 0;
 	const struct file *file = check_open(L, 1, "file:read");
-	lua_Integer size = 0;
-	if (lua_type(L, 2) == LUA_TNUMBER)
-		size = lua_tointegerx(L, 2, &is_integer);
-	if (!is_integer || size < 0)
+	lua_Integer size;
+	if (!pv_lua_argument_whole(L, 2, &size) || size < 0)
 		return luaL_error(L,
 		    "file:read: n must be a number of bytes, got %s; use read_all() for the rest "
 		    "of the file",
-		    lua_type(L, 2) == LUA_TNUMBER ? luaL_tolstring(L, 2, NULL)
-						  : pv_lua_argument_type(L, 2));
+		    pv_lua_argument_shown(L, 2));
 	reach(L, file, "read");
 	return read_into(L, file, "file:read", size);
 }
@@ -150,15 +146,8 @@ static enum pv_agent_whence check_whence(lua_State *L, int index)
 /* file:seek(offset, whence = "set") */
 static int file_seek(lua_State *L)
 {
-	int is_integer = 0;
 	const struct file *file = check_open(L, 1, "file:seek");
-	lua_Integer offset = 0;
-	if (lua_type(L, 2) == LUA_TNUMBER)
-		offset = lua_tointegerx(L, 2, &is_integer);
-	if (!is_integer)
-		return luaL_error(L, "file:seek: offset must be an integer, got %s",
-		    lua_type(L, 2) == LUA_TNUMBER ? luaL_tolstring(L, 2, NULL)
-						  : pv_lua_argument_type(L, 2));
+	lua_Integer offset = pv_lua_argument_integer(L, 2, "file:seek", "offset");
 	enum pv_agent_whence whence = check_whence(L, 3);
 	reach(L, file, "seek");
 	return move(L, file, "file:seek", offset, whence);
