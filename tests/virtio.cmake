@@ -19,6 +19,7 @@ foreach(name virtio_pci virtio_pci_interrupts)
 endforeach()
 pv_fuzz_target(virtqueue pv_virtio)
 pv_fuzz_target(virtio_pci pv_virtio)
+target_sources(fuzz_virtio_pci PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/pci_watch.c)
 
 # The socket device has a driver of its own, which speaks packets.
 set(PV_VSOCK_TEST_GUEST ${CMAKE_SOURCE_DIR}/tests/unit/vsock_guest.c)
@@ -46,3 +47,4 @@ foreach(name virtio_state_vsock virtio_state_vsock_refused)
 		${CMAKE_SOURCE_DIR}/tests/unit/vsock_world.c)
 endforeach()
 pv_fuzz_target(device_state pv_virtio)
+target_sources(fuzz_device_state PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/pci_watch.c)
