@@ -254,6 +254,12 @@ static bool is_follow_up(enum pv_request_op op)
 	       op == PV_REQUEST_GRANT;
 }
 
+/* Without a buffer a system call has no path, unless it was written into memory before. */
+static bool may_name_files(const struct pv_request *request)
+{
+	return request->op != PV_REQUEST_SYSCALL || request->syscall.lens.count > 0;
+}
+
 static int dispatch(struct pv_calls *calls, struct pv_request *request, struct pv_span payload)
 {
 	struct pv_call *known = find(calls, request->id);
@@ -279,7 +285,8 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request, struct p
 	if (request->after != 0 &&
 	    (find(calls, request->after) || pv_turns_has(&calls->turns, request->after)))
 		return pv_turns_add(&calls->turns, request->id, request->after, payload);
-	pv_root_follow(&calls->root);
+	if (may_name_files(request))
+		pv_root_follow(&calls->root);
 	if (request->op == PV_REQUEST_HELLO)
 		return say_hello(calls, request->id);
 	if (request->worker != 0 && !calls->is_worker)

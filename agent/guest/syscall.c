@@ -76,6 +76,56 @@ static bool makes_child(int64_t nr)
 	       number == SYS_clone3;
 }
 
+/* Which arguments of a call are pointers, one bit each, when it never waits for anything else than
+ * their memory; -1 for other calls: those that touch files, memory maps, locks or other processes. */
+static int pointers_of_immediate(int64_t nr)
+{
+	switch (nr) {
+	case SYS_getpid:
+	case SYS_gettid:
+	case SYS_getppid:
+	case SYS_getpgrp:
+	case SYS_getpgid:
+	case SYS_getsid:
+	case SYS_getuid:
+	case SYS_geteuid:
+	case SYS_getgid:
+	case SYS_getegid:
+	case SYS_umask:
+	case SYS_dup:
+	case SYS_eventfd:
+	case SYS_eventfd2:
+	case SYS_epoll_create:
+	case SYS_epoll_create1:
+	case SYS_timerfd_create: return 0;
+	case SYS_uname:
+	case SYS_sysinfo:
+	case SYS_time:
+	case SYS_times:
+	case SYS_pipe:
+	case SYS_pipe2: return 1 << 0;
+	case SYS_gettimeofday: return 1 << 0 | 1 << 1;
+	case SYS_getgroups:
+	case SYS_getrlimit:
+	case SYS_getrusage:
+	case SYS_getitimer:
+	case SYS_timerfd_gettime: return 1 << 1;
+	case SYS_getresuid:
+	case SYS_getresgid: return 1 << 0 | 1 << 1 | 1 << 2;
+	default: return -1;
+	}
+}
+
+bool pv_syscall_is_immediate(const struct pv_request_syscall *call)
+{
+	int pointers = pointers_of_immediate(call->nr);
+	if (pointers < 0)
+		return false;
+	for (size_t i = 0; i < call->ptrs.count; i++)
+		pointers &= ~(1 << call->ptrs.at[i]);
+	return pointers == 0;
+}
+
 bool pv_syscall_leaves_thread(int64_t nr)
 {
 	/* Without the second interface. */
