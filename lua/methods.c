@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 
 #include "lua/batch.h"
+#include "lua/claim.h"
 #include "lua/clock.h"
 #include "lua/command.h"
 #include "lua/console.h"
@@ -93,6 +94,7 @@ static void open_lab(lua_State *L)
 	lua_newtable(L);
 	luaL_setfuncs(L, pv_lua_lab_member_methods, 0);
 	luaL_setfuncs(L, pv_lua_lab_batch_methods, 0);
+	luaL_setfuncs(L, pv_lua_claim_methods, 0);
 	luaL_setfuncs(L, pv_lua_fixture_methods, 0);
 	luaL_setfuncs(L, pv_lua_lab_snapshot_methods, 0);
 	pv_lua_legacy_add(L, "lab");
