@@ -1,11 +1,12 @@
 # The agent: the messages, the client against a scripted peer, the real program against the client.
 pv_unit_test(agent_proto pv_agent_proto)
+pv_unit_test(agent_link pv_agent_proto)
 pv_unit_test(agent_host pv_agent_host)
 foreach(name host_stream host_syscall)
 	pv_unit_test(agent_${name} pv_agent_host)
 	target_sources(unit_agent_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_peer.c)
 endforeach()
-foreach(name guest guest_paths guest_handles guest_streams guest_trees guest_load process worker worker_files batch syscall)
+foreach(name guest guest_paths guest_handles guest_streams guest_trees guest_load process resume worker worker_files batch syscall)
 	pv_unit_test(agent_${name} pv_agent_host)
 	target_sources(unit_agent_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
 endforeach()

@@ -27,7 +27,7 @@ static void answer_all(void *ctx)
 		if (pv_request_decode(&request, payload.data, payload.len, &err) < 0)
 			abort();
 		if (request.op == PV_REQUEST_HELLO)
-			pv_reply_put_hello(&out, request.id, "6.1.0", NULL, 0);
+			pv_reply_put_hello(&out, request.id, "6.1.0", 0, 0, NULL, 0);
 		if (request.op == PV_REQUEST_GRANT)
 			peer->granted += (uint64_t)request.grant;
 		peer->cancels += request.op == PV_REQUEST_CANCEL;
