@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include <stdio.h>
 #include <string.h>
 
 #include "tests/unit/fake_syscall.h"
@@ -16,34 +15,24 @@
 
 #define BOOT "local v = provium:vm('v', 'tiny'):boot() "
 
-/* Runs `call` and compares what reached the agent's client. */
-static void asks(const char *call, const char *what)
-{
-	char body[1024];
-	snprintf(body, sizeof(body), BOOT "%s", call);
-	fake_syscall_last[0] = '\0';
-	rig_passes(body);
-	assert_string_equal(fake_syscall_last, what);
-}
-
 static void integers_reach_the_guest(void **state)
 {
-	asks("v:syscall(39)", "39");
-	asks("v:syscall(257, -100, 0x7fffffffffffffff, math.mininteger, 4.0, 5, 6)",
+	rig_asks("v:syscall(39)", "39");
+	rig_asks("v:syscall(257, -100, 0x7fffffffffffffff, math.mininteger, 4.0, 5, 6)",
 	    "257 args=[-100,9223372036854775807,-9223372036854775808,4,5,6]");
-	asks("v:syscall('openat', 1)", "257 args=[1]");
-	asks("v:syscall('SYS_getpid')", "39");
-	asks("v:syscall(-1)", "-1");
+	rig_asks("v:syscall('openat', 1)", "257 args=[1]");
+	rig_asks("v:syscall('SYS_getpid')", "39");
+	rig_asks("v:syscall(-1)", "-1");
 }
 
 static void buffers_reach_the_guest(void **state)
 {
-	asks("v:syscall(1, {args = {3, 0, 5}, bufs = {'hello'}, ptrs = {1}})",
+	rig_asks("v:syscall(1, {args = {3, 0, 5}, bufs = {'hello'}, ptrs = {1}})",
 	    "1 args=[3,0,5] lens=[5] ptrs=[1] data=hello");
-	asks("v:syscall(1, {bufs = {'........', '', 'xyz'}, ptrs = {0}, "
-	     "nested = {{1, 3, 0}, {parent = 1, child = 2, offset = 0}}})",
+	rig_asks("v:syscall(1, {bufs = {'........', '', 'xyz'}, ptrs = {0}, "
+		 "nested = {{1, 3, 0}, {parent = 1, child = 2, offset = 0}}})",
 	    "1 lens=[8,0,3] ptrs=[0] nested=[0,2,0,0,1,0] data=........xyz");
-	asks("v:syscall(1, {})", "1");
+	rig_asks("v:syscall(1, {})", "1");
 }
 
 static void results_are_tables(void **state)
@@ -115,7 +104,7 @@ static void wrong_links_are_named(void **state)
 
 static void handles_are_awaited_once(void **state)
 {
-	asks("v:syscall_async(1, {bufs = {'hello'}, ptrs = {1}}):await()",
+	rig_asks("v:syscall_async(1, {bufs = {'hello'}, ptrs = {1}}):await()",
 	    "1 lens=[5] ptrs=[1] data=hello aside");
 	rig_passes(BOOT "local a, b = v:syscall_async(1001, {bufs = {'x', 'yz'}}), "
 			"v:syscall_async(9) "
