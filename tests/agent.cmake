@@ -2,7 +2,7 @@
 pv_unit_test(agent_proto pv_agent_proto)
 pv_unit_test(agent_link pv_agent_proto)
 pv_unit_test(agent_host pv_agent_host)
-foreach(name host_stream host_syscall)
+foreach(name host_session host_stream host_syscall)
 	pv_unit_test(agent_${name} pv_agent_host)
 	target_sources(unit_agent_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_peer.c)
 endforeach()
