@@ -66,7 +66,7 @@ int pv_vm_reset(struct pv_vm *vm, struct pv_err *err);
 int pv_vm_advance(struct pv_vm *vm, int64_t ns, struct pv_err *err);
 /*
  * Wakes a guest that suspended itself to RAM, and returns when its agent answers again; -EINVAL when
- * it is not suspended. What was in flight when it went to sleep has failed then.
+ * it is not suspended. What was in flight when it went to sleep goes on.
  */
 int pv_vm_wakeup(struct pv_vm *vm, struct pv_err *err);
 /* Presses the power button and waits until the guest has powered off, at most the agent timeout. */

@@ -171,7 +171,7 @@ static void a_cut_at_any_byte_is_not_noticed(void **state)
 
 static char *much(void)
 {
-	char *data = malloc(MUCH);
+	char *data = malloc(MUCH + 1);
 	assert_non_null(data);
 	for (size_t i = 0; i < MUCH; i += 8)
 		snprintf(data + i, 9, "%08zu", i);

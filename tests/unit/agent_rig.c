@@ -266,17 +266,20 @@ int agent_rig_teardown(void **state)
 {
 	struct agent_rig *rig = *state;
 	char command[128];
-	pv_agent_destroy(rig->agent);
 	pv_loop_lock(rig->loop);
-	link_close(rig);
 	pv_loop_timer_clear(&rig->cut_soon);
 	if (rig->listener >= 0) {
+		/* Before it connects again. */
 		struct sockaddr_un address = address_of(rig);
 		pv_loop_watch_remove(&rig->callers);
 		pv_fd_close(&rig->listener);
 		unlink(address.sun_path);
 		kill(rig->pid, SIGKILL);
 	}
+	pv_loop_unlock(rig->loop);
+	pv_agent_destroy(rig->agent);
+	pv_loop_lock(rig->loop);
+	link_close(rig);
 	pv_loop_unlock(rig->loop);
 	pv_loop_stop(rig->loop);
 	pv_loop_destroy(rig->loop);
