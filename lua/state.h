@@ -63,7 +63,4 @@ static inline struct pv_lua *pv_lua_state_of(lua_State *L)
 	return *(struct pv_lua **)lua_getextraspace(L);
 }
 
-/* Makes the global `provium` a handle of the lab of the present scope. May raise. */
-void pv_lua_state_set_scope(lua_State *L);
-
 #endif

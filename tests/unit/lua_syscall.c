@@ -122,6 +122,17 @@ static void handles_are_awaited_once(void **state)
 	assert_int_equal(fake_syscall_pending, 0);
 }
 
+static void handles_of_a_paused_guest_say_so(void **state)
+{
+	rig_fails(BOOT "local h = v:syscall_async(1002) v:pause() h:await()",
+	    "case.test.lua:1: vm `v`: not booted (cannot await)");
+	/* What has ended before has its result, and after the pause all goes on. */
+	rig_passes(BOOT "local done, h = v:syscall_async(9), v:syscall_async(1002) v:pause() "
+			"t:assert_eq(done:await().ret, 9) pcall(h.await, h) v:resume() "
+			"t:assert_contains(select(2, pcall(h.await, h)), 'was shut down')");
+	assert_int_equal(fake_syscall_pending, 0);
+}
+
 static void handles_end_with_their_scope(void **state)
 {
 	rig_expect("local h test('a', function(t) " BOOT "h = v:syscall_async(5) "
@@ -163,6 +174,7 @@ int main(void)
 	    cmocka_unit_test(wrong_tables_are_named),
 	    cmocka_unit_test(wrong_links_are_named),
 	    cmocka_unit_test(handles_are_awaited_once),
+	    cmocka_unit_test(handles_of_a_paused_guest_say_so),
 	    cmocka_unit_test(handles_end_with_their_scope),
 	    cmocka_unit_test(memory_is_read_and_written),
 	};
