@@ -203,6 +203,14 @@ int pv_vm_wakeup(struct pv_vm *vm, struct pv_err *err)
 	return status;
 }
 
+bool pv_vm_is_suspended(struct pv_vm *vm)
+{
+	pv_loop_lock(vm->host->loop);
+	const bool is_suspended = vm->machine && pv_machine_is_suspended(vm->machine);
+	pv_loop_unlock(vm->host->loop);
+	return is_suspended;
+}
+
 int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err)
 {
 	int status = enter(vm, PV_VM_BOOTED, "power_button", err);

@@ -185,8 +185,9 @@ static void large_data_outlives_many_cuts_in_both_directions(void **state)
 	char *data = much();
 	struct pv_bytes got = {0};
 	snprintf(path, sizeof(path), "%s/much", rig->folder);
-	rig->cut_again = 150001;
-	cut_after(rig, 150001);
+	pv_loop_lock(rig->loop);
+	rig->cut_after = rig->cut_again = 150001;
+	pv_loop_unlock(rig->loop);
 	MUST(pv_agent_write_file(PV_PRINCIPAL(rig->agent), path, data, MUCH, 0644, &err));
 	const unsigned cuts = cuts_of(rig);
 	assert_true(cuts >= 5);
