@@ -6,7 +6,7 @@
  * All calls into Lua that can raise are made inside protected calls, so the panic function is never
  * reached. Script thread only.
  */
-#include "lua/state.h"
+#include "lua/interpreter.h"
 
 #include <errno.h>
 #include <lualib.h>
@@ -33,8 +33,10 @@
 #include "lua/run.h"
 #include "lua/run_result.h"
 #include "lua/snapshot.h"
+#include "lua/state.h"
 #include "lua/syscall.h"
 #include "lua/tail.h"
+#include "lua/testcase.h"
 #include "lua/wait.h"
 
 #define ROOT_NAME "provium"
@@ -154,7 +156,8 @@ static int start(struct pv_lua *lua, struct pv_err *err)
 	return status;
 }
 
-int pv_lua_state_create(struct pv_lua **out, const struct pv_run_file *file, struct pv_err *err)
+int pv_lua_interpreter_create(
+    struct pv_lua **out, const struct pv_run_file *file, struct pv_err *err)
 {
 	struct pv_lua *lua = calloc(1, sizeof(*lua));
 	if (lua == NULL)
@@ -165,14 +168,14 @@ int pv_lua_state_create(struct pv_lua **out, const struct pv_run_file *file, str
 	lua->suite.timeout_ns = -1;
 	int status = start(lua, err);
 	if (status < 0) {
-		pv_lua_state_destroy(lua);
+		pv_lua_interpreter_destroy(lua);
 		return status;
 	}
 	*out = lua;
 	return 0;
 }
 
-void pv_lua_state_destroy(struct pv_lua *lua)
+void pv_lua_interpreter_destroy(struct pv_lua *lua)
 {
 	if (lua == NULL)
 		return;
