@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/loop.h"
+#include "lab/boot_kit.h"
 #include "lab/host.h"
 #include "lab/profile.h"
 #include "lab/vm_private.h"
@@ -96,10 +97,9 @@ void pv_vm_stop_machine(struct pv_vm *vm, enum pv_vm_state state)
 	pv_loop_unlock(host->loop);
 	pv_machine_destroy(vm->machine);
 	vm->machine = NULL;
-	pv_initramfs_finish(&vm->initramfs);
-	pv_bytes_finish(&vm->cmdline);
+	pv_boot_kit_unref(vm->kit);
+	vm->kit = NULL;
 	pv_options_finish(&vm->boot);
-	vm->kernel = NULL;
 	if (!vm->spawned)
 		return;
 	vm->spawned = false;
@@ -179,7 +179,7 @@ int pv_vm_reset(struct pv_vm *vm, struct pv_err *err)
 	status = pv_machine_reset(vm->machine, err);
 	if (status)
 		return pv_err_prefix(err, "vm `%s`: cannot reset", vm->name);
-	pv_initramfs_cool(&vm->initramfs);
+	pv_boot_kit_cool(vm->kit);
 	pv_loop_lock(vm->host->loop);
 	status = pv_vm_wait_agent(vm, "reset", pv_clock_deadline(vm->agent_wait_ns), err);
 	pv_loop_unlock(vm->host->loop);

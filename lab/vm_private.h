@@ -10,7 +10,6 @@
 #include "base/loop.h"
 
 #include "lab/console_log.h"
-#include "lab/initramfs.h"
 #include "lab/options.h"
 #include "lab/report_scan.h"
 #include "lab/vm.h"
@@ -19,7 +18,7 @@
 /* Leaves room in an error for the VM and the operation. */
 #define PV_VM_REPORT_TEXT_MAX (PV_ERR_TEXT_MAX - 160)
 
-struct pv_kernel;
+struct pv_boot_kit;
 struct pv_stream_port_ops;
 struct pv_template;
 struct pv_vsock_conn;
@@ -45,9 +44,7 @@ struct pv_vm {
 
 	/* The current boot; script thread, set up while no machine runs. */
 	struct pv_options boot;
-	const struct pv_kernel *kernel; /* of the host; NULL: a reboot is not possible */
-	struct pv_bytes cmdline;
-	struct pv_initramfs initramfs;
+	struct pv_boot_kit *kit; /* a reference that the machine needs */
 	struct pv_machine *machine;
 	struct pv_agent *agent;
 	uint32_t cid;
@@ -101,17 +98,9 @@ bool pv_vm_link_adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
 /* [loop lock] Tells a guest that goes on what time it is, when that is due. */
 void pv_vm_link_tell_wall(struct pv_vm *vm);
 
-/* Opens what vm->boot and the profile say that a guest starts from: kernel, command line,
- * initramfs. What was opened before a failure stays with the VM. */
-int pv_vm_boot_prepare(struct pv_vm *vm, struct pv_err *err);
-
-/* The same as another guest has, shared; what was made before a failure stays with the VM. */
-int pv_vm_boot_share(struct pv_vm *vm, const struct pv_kernel *kernel,
-    const struct pv_bytes *cmdline, const struct pv_initramfs *initramfs, struct pv_err *err);
-
-/* All that was prepared and vm->boot say about a machine, with the VM listening to its events.
- * `initrd` is what the result points to. */
-struct pv_machine_config pv_vm_boot_config(struct pv_vm *vm, struct pv_span *initrd);
+/* What vm->boot says about a machine that is to boot this kit (or NULL), with the VM listening to
+ * its events. What is booted is fetched from the kit when the machine is reset. */
+struct pv_machine_config pv_vm_boot_config(struct pv_vm *vm, struct pv_boot_kit *kit);
 
 /* Tells that a guest runs. */
 void pv_vm_tell_spawned(struct pv_vm *vm);
