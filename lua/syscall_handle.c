@@ -12,6 +12,7 @@
 #include "lua/principal.h"
 #include "lua/resource.h"
 #include "lua/syscall.h"
+#include "lua/type.h"
 
 #define TYPE "SyscallHandle"
 
@@ -94,11 +95,10 @@ int pv_lua_syscall_async(lua_State *L)
 	struct pv_agent_syscall *call = &syscall.call;
 	call->aside = true;
 	size_t size = call->buf_count * sizeof(int64_t);
-	struct handle *handle = lua_newuserdatauv(L, sizeof(*handle) + size, 0);
-	*handle = (struct handle){.count = call->buf_count};
+	struct handle *handle = pv_lua_type_new(L, TYPE, sizeof(*handle) + size, 0);
+	handle->count = call->buf_count;
 	if (size > 0)
 		memcpy(handle->lens, call->lens, size);
-	luaL_setmetatable(L, TYPE);
 	if (pv_agent_syscall_begin(&self.by, call, &handle->pending, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
 	lua_Integer number = (lua_Integer)call->nr;
@@ -124,11 +124,6 @@ static const luaL_Reg metamethods[] = {
 
 void pv_lua_syscall_open(lua_State *L)
 {
-	luaL_newmetatable(L, TYPE);
-	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, methods);
-	lua_setfield(L, -2, "__index");
-	lua_pushliteral(L, TYPE);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_type_open(L, TYPE, metamethods, 0);
 }
