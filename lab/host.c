@@ -60,7 +60,8 @@ int pv_host_init(struct pv_host *host, const struct pv_config *config,
 	    .events = events,
 	    .events_ctx = ctx,
 	    .next_cid = FIRST_CID,
-	    .kernel_cache = cache_folder("kernels")};
+	    .kernel_cache = cache_folder("kernels"),
+	    .working_sets = cache_folder("working-sets")};
 	atomic_init(&host->interrupted, false);
 	pthread_mutex_init(&host->kernels_lock, NULL);
 	int status = pv_loop_create(&host->loop, err);
@@ -79,6 +80,7 @@ void pv_host_finish(struct pv_host *host)
 	pthread_mutex_destroy(&host->kernels_lock);
 	if (host->kvm_open)
 		pv_kvm_close(&host->kvm);
+	free(host->working_sets);
 	free(host->kernel_cache);
 	free(host->interrupt);
 	pv_verdicts_finish(&host->verdicts);

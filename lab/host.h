@@ -39,6 +39,7 @@ struct pv_host {
 	struct pv_kvm kvm; /* opened by the first boot */
 	bool kvm_open;
 	char *kernel_cache;
+	char *working_sets; /* folder of lab/working_sets.h, or NULL */
 	const struct pv_host_events *events;
 	void *events_ctx;
 	uint32_t next_cid;

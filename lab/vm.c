@@ -18,6 +18,8 @@
 #include "lab/host.h"
 #include "lab/profile.h"
 #include "lab/vm_private.h"
+#include "lab/working_sets.h"
+#include "vmm/template.h"
 
 int pv_vm_create(struct pv_vm **out, struct pv_host *host, const char *name,
     const struct pv_profile *profile, const struct pv_options *options, struct pv_err *err)
@@ -84,6 +86,20 @@ void pv_vm_unref(struct pv_vm *vm)
 	free(vm);
 }
 
+/* For others who restore what this guest was restored from. */
+static void keep_working_set(struct pv_vm *vm)
+{
+	char id[PV_TEMPLATE_ID];
+	if (vm->working_set && pv_template_file_id(vm->wants_set, id)) {
+		pv_working_sets_save(vm->host->working_sets, id, vm->working_set);
+		pv_template_gather(vm->wants_set, vm->working_set);
+	}
+	free(vm->working_set);
+	vm->working_set = NULL;
+	pv_template_unref(vm->wants_set);
+	vm->wants_set = NULL;
+}
+
 void pv_vm_stop_machine(struct pv_vm *vm, enum pv_vm_state state)
 {
 	struct pv_host *host = vm->host;
@@ -97,6 +113,7 @@ void pv_vm_stop_machine(struct pv_vm *vm, enum pv_vm_state state)
 	pv_loop_unlock(host->loop);
 	pv_machine_destroy(vm->machine);
 	vm->machine = NULL;
+	keep_working_set(vm);
 	pv_boot_kit_unref(vm->kit);
 	vm->kit = NULL;
 	pv_options_finish(&vm->boot);

@@ -22,6 +22,7 @@ struct pv_boot_kit;
 struct pv_stream_port_ops;
 struct pv_template;
 struct pv_vsock_conn;
+struct pv_working_set;
 
 /* What the guest's kernel said against itself; lab/vm_verdict.c. [loop lock] */
 struct pv_vm_reports {
@@ -52,14 +53,16 @@ struct pv_vm {
 	uint64_t adopt_boot;   /* which life of the agent is in it */
 	int64_t agent_wait_ns; /* how long the agent may take; set by boot and restore */
 	int64_t started_ns;
-	bool spawned; /* vm_spawned was told, vm_shutdown was not */
+	bool spawned;		       /* vm_spawned was told, vm_shutdown was not */
+	struct pv_template *wants_set; /* a reference: its working set is not known; or NULL */
 
 	/* [loop lock] */
 	enum pv_vm_state state;
 	struct pv_vsock_conn *conn;
 	bool entropy_due; /* the guest goes on as a copy and has the random numbers of others */
 	bool wall_due;	  /* its clock is to be the host's when it goes on */
-	unsigned open_streams; /* held by scripts; a guest with some is not saved */
+	unsigned open_streams;		    /* held by scripts; a guest with some is not saved */
+	struct pv_working_set *working_set; /* owned; of the guest, to be kept */
 	struct pv_console_log log;
 	struct pv_vm_reports reports;
 	char death[PV_ERR_TEXT_MAX]; /* why the guest died, or empty */
@@ -135,8 +138,8 @@ int pv_vm_save_end(struct pv_vm *vm, struct pv_err *err);
 
 /* Sets what the next one needs, for a VM without a guest: options and address of the saved guest,
  * the agent's number, and what later resets boot (as `parent` does, or the profile says). */
-int pv_vm_restore_prepare(struct pv_vm *vm, const struct pv_vm *parent,
-    const struct pv_template *template, struct pv_err *err);
+int pv_vm_restore_prepare(
+    struct pv_vm *vm, const struct pv_vm *parent, struct pv_template *template, struct pv_err *err);
 /* With vm->boot, what there is to boot from, and the agent's number set: builds a machine that
  * stands still at the template, in the place of none. On failure there may be one. */
 int pv_vm_restore_machine(

@@ -26,6 +26,7 @@
 #include "lab/profile.h"
 #include "lab/snapshot.h"
 #include "lab/vm_private.h"
+#include "lab/working_sets.h"
 #include "vmm/template.h"
 
 /* Changes with the protocol of the agent, too: the one that is saved speaks that of its time. */
@@ -319,8 +320,22 @@ static int take_over(struct pv_vm *vm, const struct pv_template *template,
 	return 0;
 }
 
-int pv_vm_restore_prepare(struct pv_vm *vm, const struct pv_vm *parent,
-    const struct pv_template *template, struct pv_err *err)
+/* What a guest from this file touches first, if somebody restored it before; or else it is found
+ * out this time. */
+static void prepare_working_set(struct pv_vm *vm, struct pv_template *template)
+{
+	char id[PV_TEMPLATE_ID];
+	if (pv_template_has_working_set(template) || !pv_template_file_id(template, id))
+		return;
+	struct pv_working_set *set = pv_working_sets_load(vm->host->working_sets, id);
+	if (set)
+		pv_template_set_working_set(template, set);
+	else
+		vm->wants_set = pv_template_ref(template);
+}
+
+int pv_vm_restore_prepare(
+    struct pv_vm *vm, const struct pv_vm *parent, struct pv_template *template, struct pv_err *err)
 {
 	struct owner owner;
 	int status = read_owner(&owner, template, err);
@@ -331,6 +346,8 @@ int pv_vm_restore_prepare(struct pv_vm *vm, const struct pv_vm *parent,
 		vm->kit = pv_boot_kit_ref(parent->kit);
 	else if (!status)
 		status = pv_boot_kit_create(&vm->kit, vm->host, vm->profile, &vm->boot, err);
+	if (!status)
+		prepare_working_set(vm, template);
 	return status;
 }
 

@@ -30,8 +30,8 @@ void pv_vm_stream_closed(struct pv_vm *vm)
 }
 
 /* [locked] Sleeps, after it was found that there is nothing now. Returns 0 to look again. */
-static int wait_for_more(struct pv_vm *vm, const char *action, unsigned endings,
-    int64_t deadline_ns, struct pv_err *err)
+static int wait_for_more(
+    struct pv_vm *vm, const char *action, unsigned endings, int64_t deadline_ns, struct pv_err *err)
 {
 	int status = pv_vm_verdict_since(vm, endings, action, err);
 	if (status)

@@ -1,5 +1,5 @@
 # The domain: what users write (provium.toml, options), what guests say (console), what goes into a guest (archives, images).
-foreach(name toml config cmdline options console_log cpio fixture_key fixture_lock fixture_scan initramfs image modinfo lab_index crew kernel_report report_scan)
+foreach(name toml config cmdline options console_log cpio fixture_key fixture_lock fixture_scan initramfs image modinfo lab_index crew kernel_report report_scan working_sets)
 	pv_unit_test(lab_${name} pv_lab)
 endforeach()
 foreach(name snapshot rewind lab_restore fixture_cache)

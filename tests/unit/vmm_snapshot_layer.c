@@ -332,9 +332,9 @@ static void test_a_base_that_is_not_what_it_was_is_refused(void **state)
 	assert_int_equal(rename(aside, world->paths[0]), 0);
 	assert_int_equal(chmod(world->paths[0], 0600), 0);
 	int fd = open(world->paths[0], O_RDWR | O_CLOEXEC);
-	assert_int_equal(pwrite(fd, "x", 1, 4096 + MARKS + 5), 1);
+	assert_int_equal(pwrite(fd, "x", 1, (2 << 20) + MARKS + 5), 1);
 	refuse(world->paths[2], -EBADMSG, "its memory is damaged at offset 0x200000");
-	assert_int_equal(pwrite(fd, "\0", 1, 4096 + MARKS + 5), 1);
+	assert_int_equal(pwrite(fd, "\0", 1, (2 << 20) + MARKS + 5), 1);
 	pv_template_unref(open_file(world->paths[2]));
 	assert_int_equal(ftruncate(fd, (off_t)size_of(world->paths[0]) - 1), 0);
 	refuse(world->paths[2], -EBADMSG, "it is cut short, ");
@@ -605,7 +605,7 @@ static uint64_t touch_marks(const struct pv_ram *ram)
 static void map_file(struct pv_ram *ram, const char *path)
 {
 	struct pv_template *template = open_file(path);
-	ok(pv_ram_init_private(ram, -1, template->ram, NULL, &err));
+	ok(pv_ram_init_private(ram, -1, template->ram, NULL, NULL, &err));
 	pv_template_unref(template);
 	assert_true(touch_marks(ram) > 0);
 }
