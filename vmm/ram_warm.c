@@ -37,6 +37,9 @@
 #define GATHER_FAULTS_MIN 8u
 #define GATHER_TRIES	  3u
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -69,35 +72,37 @@ static bool is_written(const struct pv_working_set *set, uint64_t at)
 	return false;
 }
 
-/* Returns 0 or -errno: -EAGAIN while somebody else has one of the pages in his hands. */
-static int collapse(uint8_t *place)
+/* A refusal of this file system, or of this kernel, costs nothing and changes nothing. */
+static void collapse(uint8_t *place)
 {
-	int code = -EAGAIN;
-	for (unsigned tries = 0; tries < GATHER_TRIES && code == -EAGAIN; tries++)
-		code = madvise(place, PV_WORKING_SET_PIECE, MADV_COLLAPSE) < 0 ? -errno : 0;
-	return code;
+	/* Only where something is mapped. Not by a look, which would end in a signal when the file
+	 * was cut. */
+	if (madvise(place, PV_RAM_PAGE, MADV_POPULATE_READ) < 0)
+		return;
+	/* EAGAIN: somebody has one of the pages in his hands. */
+	for (unsigned tries = 0; tries < GATHER_TRIES; tries++) {
+		if (madvise(place, PV_WORKING_SET_PIECE, MADV_COLLAPSE) == 0 || errno != EAGAIN)
+			return;
+	}
 }
 
-/* A piece that lies in one file, at a place where a huge page of it can be one of the mapping.
- * Returns 0 or -errno. */
-static int gather_piece(const struct pv_ram_image *image, uint64_t at)
+/* A piece that lies in one file, at a place where a huge page of it can be one of the mapping. */
+static void gather_piece(const struct pv_ram_image *image, uint64_t at)
 {
 	int fd;
 	uint64_t offset;
 	if (!pv_ram_image_find(image, at, PV_WORKING_SET_PIECE, &fd, &offset) ||
 	    offset % PV_WORKING_SET_PIECE != 0)
-		return -EAGAIN;
+		return;
 	uint8_t *room = mmap(NULL, 2 * PV_WORKING_SET_PIECE, PROT_NONE,
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (room == MAP_FAILED)
-		return -errno;
+		return;
 	uint8_t *place = room + (-(uintptr_t)room & (PV_WORKING_SET_PIECE - 1));
-	int code = mmap(place, PV_WORKING_SET_PIECE, PROT_READ, MAP_SHARED | MAP_FIXED, fd,
-		       (off_t)offset) == MAP_FAILED
-		       ? -errno
-		       : collapse(place);
+	if (mmap(place, PV_WORKING_SET_PIECE, PROT_READ, MAP_SHARED | MAP_FIXED, fd,
+		(off_t)offset) != MAP_FAILED)
+		collapse(place);
 	munmap(room, 2 * PV_WORKING_SET_PIECE);
-	return code;
 }
 
 void pv_ram_warm_gather(const struct pv_ram_image *image, const struct pv_working_set *set)
@@ -109,9 +114,6 @@ void pv_ram_warm_gather(const struct pv_ram_image *image, const struct pv_workin
 		if (set->pieces[i].faults < GATHER_FAULTS_MIN || is_written(set, at) ||
 		    at + PV_WORKING_SET_PIECE > image->size)
 			continue;
-		const int code = gather_piece(image, at);
-		/* The file system cannot do it, or this kernel. */
-		if (code < 0 && code != -EAGAIN && code != -EBUSY)
-			return;
+		gather_piece(image, at);
 	}
 }
