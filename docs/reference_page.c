@@ -29,6 +29,7 @@ static const struct section {
     SECTION("Meta", "The table between a test's name and its body."),
     SECTION("Lab", "What holds guests, and other labs. `provium` is one: the file's while the file "
 		   "is loaded, the test's own in a test."),
+    SECTION("ClaimOptions", "`opts` of `lab:claim`."),
     SECTION("VM", "A guest. The methods that act inside of it are a Worker's, too."),
     SECTION("VmOptions", "`opts` of `lab:vm` and `vm:boot`; what is not said is the profile's."),
     SECTION("RestoreOptions", "`opts` of `vm:restore` and `lab:restore`."),

@@ -78,6 +78,7 @@ static const struct option_row table[] = {
     {"verbose",	'v', NULL,   FLAG(verbose),	  "show passed and skipped tests too"		     },
     {"quiet",	      'q', NULL,	 FLAG(quiet),	      "show failing files and the summary only"	       },
     {"no-preflight", 0,	NULL,   FLAG(no_preflight), "skip the check of /dev/kvm at the start"		   },
+    {"no-build",	 0,   NULL,	  FLAG(no_build),	  "do not run the `build` commands of profiles"	       },
     {"fixtures",	 0,   NULL,	  FLAG(fixtures),	  "with `list`: name the fixtures instead of the tests"},
     {"version",	0,   NULL,	 APPLY(set_version), "print the version"					},
     {"help",	     'h', NULL,	APPLY(set_help),	 "print this help"					  },
@@ -93,6 +94,7 @@ static const struct {
     {"fixture", PV_RUNNER_FIXTURE},
     {"image",   PV_RUNNER_IMAGE  },
     {"init",    PV_RUNNER_INIT   },
+    {"prepare", PV_RUNNER_PREPARE},
 };
 
 /* getopt's tables, made from ours. Long options without a letter get a code above all letters. */
@@ -133,6 +135,9 @@ static int check_combination(const struct pv_runner_options *options, struct pv_
 	if (options->fixtures && options->command != PV_RUNNER_LIST)
 		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
 		    "--fixtures belongs to `provium list`; run `provium list --fixtures`");
+	if (options->command == PV_RUNNER_PREPARE && options->word_count > 1)
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "prepare takes one profile or none (all), not `%s` too", options->words[1]);
 	return 0;
 }
 
@@ -192,7 +197,9 @@ void pv_runner_options_help(FILE *out)
 	    "                                            look after the cache of fixtures\n"
 	    "       provium image build [OPTIONS]        make a guest from a distribution's kernel "
 	    "(`provium image --help`)\n"
-	    "       provium init [DIR]                   write a provium.toml and a first test\n\n",
+	    "       provium init [DIR]                   write a provium.toml and a first test\n"
+	    "       provium prepare [PROFILE]            run the `build` commands of profiles and "
+	    "nothing else\n\n",
 	    out);
 	for (size_t i = 0; i < ROWS; i++) {
 		char left[64];

@@ -1,5 +1,6 @@
 # The test language on a lab whose guests are fake (tests/unit/fake_lab.h): no KVM. The names, options and configuration are the real ones.
 add_library(pv_lua_rig STATIC
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_agent.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_clock.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_batch.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_file.c
@@ -7,12 +8,14 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_lab.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_process.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_open_file.c
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_snapshot.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_stream.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_syscall.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_template.c
 	${CMAKE_SOURCE_DIR}/tests/unit/lua_rig.c
 	${CMAKE_SOURCE_DIR}/lab/config.c
 	${CMAKE_SOURCE_DIR}/lab/config_profile.c
+	${CMAKE_SOURCE_DIR}/lab/config_value.c
 	${CMAKE_SOURCE_DIR}/lab/barrier.c
 	${CMAKE_SOURCE_DIR}/lab/lab.c
 	${CMAKE_SOURCE_DIR}/lab/lab_batch.c
@@ -22,6 +25,7 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/lab/lab_index_json.c
 	${CMAKE_SOURCE_DIR}/lab/lab_restore.c
 	${CMAKE_SOURCE_DIR}/lab/lab_snapshot.c
+	${CMAKE_SOURCE_DIR}/lab/lab_snapshot_directory.c
 	${CMAKE_SOURCE_DIR}/lab/lab_snapshot_file.c
 	${CMAKE_SOURCE_DIR}/lab/lab_reset.c
 	${CMAKE_SOURCE_DIR}/lab/lab_tree.c
