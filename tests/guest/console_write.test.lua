@@ -1,0 +1,75 @@
+-- Typing more than the console takes at once: to a guest that reads fast, slowly, not at all, or is gone in the middle.
+provium.timeout = "5m"
+local SIZE = 200000
+
+-- Every byte value, and no piece is like another.
+local function typed()
+	local pieces = {}
+	for i = 1, SIZE // 256 do pieces[i] = string.char(i & 255, i >> 8) end
+	local bytes = {}
+	for i = 0, 253 do bytes[#bytes + 1] = string.char(i) end
+	bytes = table.concat(bytes)
+	for i = 1, #pieces do pieces[i] = pieces[i] .. bytes end
+	return table.concat(pieces)
+end
+
+-- Without a serial console: that would get a copy of it all, a byte an interrupt, and echo it.
+local HVC = {kernel_cmdline = "console=hvc0 loglevel=5"}
+local vm = provium:vm("v", "linux", {memory = "256M"}):boot(HVC)
+local data = typed()
+
+test("a guest that reads as fast as it can", function(t)
+	local reader = vm:run_async("exec < /dev/hvc0; stty raw -echo; echo ready; head -c $N", {env = {N = #data}})
+	reader:stdout_stream():expect("ready\n")
+	vm:console():write(data)
+	local r = reader:wait(60)
+	t:assert_eq(r.exit_code, 0)
+	t:assert(r.stdout == "ready\n" .. data, "what was read is not what was typed")
+end)
+
+test("a guest that takes a little now and then", function(t)
+	local reader = vm:run_async([[exec < /dev/hvc0
+		stty raw -echo
+		: > /tmp/typed
+		echo ready
+		while [ $(stat -c %s /tmp/typed) -lt $N ]; do dd bs=3000 count=1 >> /tmp/typed 2> /dev/null; done]], {env = {N = #data}})
+	reader:stdout_stream():expect("ready\n")
+	vm:console():write(data, {timeout = 120})
+	-- At most what the device and the guest's kernel keep for a reader is still on its way.
+	t:assert(vm:stat("/tmp/typed").size >= #data - (192 << 10))
+	t:assert(reader:wait(120):ok())
+	t:assert(vm:read_file("/tmp/typed") == data, "what was read is not what was typed")
+end)
+
+test("a guest that does not read", function(t)
+	local w = provium:vm("w", "linux", {memory = "256M"}):boot(HVC)
+	local err = tostring(t:assert_raises(function() w:console():write(data, {timeout = "500ms"}) end))
+	t:assert_contains(err, "console:write timed out: the guest of vm `w` does not read its console")
+	t:assert_eq(w:run("echo free").stdout, "free\n")
+	-- What was taken is there for who reads later, and in order.
+	local r = w:run("exec < /dev/hvc0; stty raw -echo; head -c 65536", {timeout = 60})
+	t:assert(r.stdout == data:sub(1, 65536), "what was read is not what was typed")
+end)
+
+test("a guest that powers off meanwhile", function(t)
+	local w = provium:vm("w", "linux", {memory = "256M"}):boot(HVC)
+	w:run("(sleep 1; poweroff -f) > /dev/null 2>&1 &"):assert_ok()
+	local err = tostring(t:assert_raises(function() w:console():write(data, {timeout = 0}) end))
+	t:assert_contains(err, "console:write")
+	t:assert_contains(err, "shutdown")
+end)
+
+test("a guest that reboots meanwhile", function(t)
+	local w = provium:vm("w", "linux", {memory = "256M"}):boot(HVC)
+	w:run("(sleep 1; echo b > /proc/sysrq-trigger) > /dev/null 2>&1 &"):assert_ok()
+	local err = tostring(t:assert_raises(function() w:console():write(data, {timeout = 0}) end))
+	t:assert_contains(err, "vm `w`: console:write: the guest was rebooted, ")
+	wait_until(function() return pcall(w.run, w, "true") end, {timeout = 60})
+end)
+
+test("a guest that panics meanwhile", {expect_oops = true}, function(t)
+	local w = provium:vm("w", "linux", {memory = "256M"}):boot(HVC)
+	w:run("(sleep 1; echo c > /proc/sysrq-trigger) > /dev/null 2>&1 &"):assert_ok()
+	local err = tostring(t:assert_raises(function() w:console():write(data, {timeout = 0}) end))
+	t:assert_contains(err, "vm `w`: console:write: kernel panic: Kernel panic - not syncing: sysrq triggered crash")
+end)
