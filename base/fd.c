@@ -48,11 +48,12 @@ int pv_fd_write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
-int pv_fd_read_all(int fd, void *data, size_t len)
+/* From `*offset`, or from where the descriptor stands. */
+static int read_whole(int fd, void *data, size_t len, off_t *offset)
 {
 	char *at = data;
 	while (len > 0) {
-		ssize_t done = read(fd, at, len);
+		ssize_t done = offset ? pread(fd, at, len, *offset) : read(fd, at, len);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done < 0)
@@ -61,28 +62,23 @@ int pv_fd_read_all(int fd, void *data, size_t len)
 			return -ENODATA;
 		at += done;
 		len -= (size_t)done;
+		if (offset)
+			*offset += done;
 	}
 	return 0;
 }
 
+int pv_fd_read_all(int fd, void *data, size_t len)
+{
+	return read_whole(fd, data, len, NULL);
+}
+
 int pv_fd_pread_all(int fd, void *data, size_t len, uint64_t offset)
 {
-	char *at = data;
 	if (offset > INT64_MAX || len > INT64_MAX - offset)
 		return -EINVAL;
-	while (len > 0) {
-		ssize_t done = pread(fd, at, len, (off_t)offset);
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return -errno;
-		if (done == 0)
-			return -ENODATA;
-		at += done;
-		len -= (size_t)done;
-		offset += (size_t)done;
-	}
-	return 0;
+	off_t from = (off_t)offset;
+	return read_whole(fd, data, len, &from);
 }
 
 int pv_fd_set_nonblocking(int fd)

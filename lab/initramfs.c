@@ -40,6 +40,19 @@
 /* Names in an archive have no leading slash. */
 static const char *const agent_path = &PV_CMDLINE_AGENT_PATH[1];
 
+/* Ends the archive, if anything is in it and `status` says that all is, writes it behind what is
+ * there, and frees it. */
+static int write_archive(
+    int fd, struct pv_bytes *archive, int status, const char *what, struct pv_err *err)
+{
+	if (!status && archive->len)
+		status = pv_cpio_end(archive);
+	if (!status && archive->len)
+		status = pv_fd_write_all(fd, archive->data, archive->len);
+	pv_bytes_finish(archive);
+	return status ? pv_err_system(err, -status, "initramfs: cannot compose %s", what) : 0;
+}
+
 static int write_directories(
     int fd, const struct pv_profile *profile, const struct pv_options *options, struct pv_err *err)
 {
@@ -47,13 +60,7 @@ static int write_directories(
 	int status = profile->inject_agent ? pv_cpio_add_parents(&archive, agent_path) : 0;
 	for (size_t i = 0; i < options->file_count && !status; i++)
 		status = pv_cpio_add_parents(&archive, options->files[i].path);
-	if (!status && archive.len)
-		status = pv_cpio_end(&archive);
-	if (!status && archive.len)
-		status = pv_fd_write_all(fd, archive.data, archive.len);
-	pv_bytes_finish(&archive);
-	return status ? pv_err_system(err, -status, "initramfs: cannot compose the directories")
-		      : 0;
+	return write_archive(fd, &archive, status, "the directories", err);
 }
 
 /* Copies a file behind what is there and pads to four bytes. */
@@ -107,13 +114,7 @@ static int write_agent(int fd, const struct pv_profile *profile, struct pv_err *
 	struct pv_span agent = pv_agent_image();
 	struct pv_bytes archive = {0};
 	int status = pv_cpio_add_file(&archive, agent_path, 0755, agent.data, agent.len);
-	if (!status)
-		status = pv_cpio_end(&archive);
-	if (!status)
-		status = pv_fd_write_all(fd, archive.data, archive.len);
-	pv_bytes_finish(&archive);
-	return status ? pv_err_system(err, -status, "initramfs: cannot compose the agent's archive")
-		      : 0;
+	return write_archive(fd, &archive, status, "the agent's archive", err);
 }
 
 static int write_options_files(int fd, const struct pv_options *options, struct pv_err *err)
@@ -125,13 +126,7 @@ static int write_options_files(int fd, const struct pv_options *options, struct 
 		status =
 		    pv_cpio_add_file(&archive, file->path, file->mode, file->content, file->len);
 	}
-	if (!status && archive.len)
-		status = pv_cpio_end(&archive);
-	if (!status && archive.len)
-		status = pv_fd_write_all(fd, archive.data, archive.len);
-	pv_bytes_finish(&archive);
-	return status ? pv_err_system(err, -status, "initramfs: cannot compose the injected files")
-		      : 0;
+	return write_archive(fd, &archive, status, "the injected files", err);
 }
 
 int pv_initramfs_build(struct pv_initramfs *initramfs, const struct pv_profile *profile,

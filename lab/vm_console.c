@@ -43,9 +43,13 @@ int pv_vm_console_expect(
 		else if (vm->state != PV_VM_BOOTED && vm->state != PV_VM_PAUSED)
 			/* Nothing more will be printed: say so now rather than at the deadline. */
 			status = pv_err_set(err, PV_ERR_GUEST, ESHUTDOWN,
-			    "console:expect: vm `%s` is %s and never printed `%.*s`", vm->name,
+			    "console:expect: vm `%s` is %s and never printed `%.*s`%s%s", vm->name,
 			    pv_vm_state_name(vm->state), (int)(len < 200 ? len : 200),
-			    (const char *)pattern);
+			    (const char *)pattern, vm->state == PV_VM_DEAD ? ": " : "",
+			    vm->state == PV_VM_DEAD ? vm->death : "");
+		else if (vm->state == PV_VM_PAUSED)
+			/* Only who waits here could let it go on. */
+			status = pv_vm_wrong_state(vm, "console:expect", err);
 		else if (pv_loop_wait(vm->host->loop, deadline_ns))
 			status = pv_console_log_find(&vm->log, pattern, len, &from)
 				     ? 0

@@ -30,8 +30,8 @@ void pv_vm_stream_closed(struct pv_vm *vm)
 }
 
 /* [locked] Sleeps, after it was found that there is nothing now. Returns 0 to look again. */
-static int wait_for_more(struct pv_vm *vm, const char *action, unsigned endings,
-    int64_t deadline_ns, struct pv_err *err)
+static int wait_for_more(
+    struct pv_vm *vm, const char *action, unsigned endings, int64_t deadline_ns, struct pv_err *err)
 {
 	int status = pv_vm_verdict_since(vm, endings, action, err);
 	if (status)
@@ -98,6 +98,18 @@ static bool is_over(const struct pv_vm *vm, const struct pv_vm_console_reader *r
 	return vm->state == PV_VM_SHUTDOWN || vm->state == PV_VM_DEAD;
 }
 
+/* [locked] Why nothing more comes. */
+static int say_over(
+    const struct pv_vm *vm, const struct pv_vm_console_reader *reader, struct pv_err *err)
+{
+	const char *why = "the VM was shut down";
+	if (vm->log.boots != reader->boot)
+		why = "the guest was reset or rebooted";
+	else if (vm->state == PV_VM_DEAD && vm->death[0])
+		why = vm->death;
+	return pv_err_set(err, PV_ERR_GUEST, ECONNRESET, "%s", why);
+}
+
 /* [locked] Returns how many bytes it moved. */
 static int take_text(struct pv_vm *vm, struct pv_vm_console_reader *reader, size_t max,
     struct pv_bytes *out, struct pv_err *err)
@@ -124,9 +136,11 @@ int pv_vm_console_take(struct pv_vm *vm, struct pv_vm_console_reader *reader, si
 	const unsigned endings = vm->reports.endings;
 	do {
 		count = take_text(vm, reader, max, out, err);
-		if (count != 0 || is_over(vm, reader))
+		if (count != 0)
 			break;
-		status = wait_for_more(vm, "read the console", endings, deadline_ns, err);
+		status = is_over(vm, reader)
+			     ? say_over(vm, reader, err)
+			     : wait_for_more(vm, "read the console", endings, deadline_ns, err);
 	} while (status == 0);
 	pv_loop_unlock(vm->host->loop);
 	return count != 0 ? count : status;

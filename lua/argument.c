@@ -19,6 +19,32 @@ const char *pv_lua_argument_type(lua_State *L, int index)
 	return luaL_typename(L, index);
 }
 
+const char *pv_lua_argument_shown(lua_State *L, int index)
+{
+	return lua_type(L, index) == LUA_TNUMBER ? luaL_tolstring(L, index, NULL)
+						 : pv_lua_argument_type(L, index);
+}
+
+bool pv_lua_argument_whole(lua_State *L, int index, lua_Integer *value)
+{
+	int is_integer;
+	if (lua_type(L, index) != LUA_TNUMBER)
+		return false;
+	lua_Integer number = lua_tointegerx(L, index, &is_integer);
+	if (is_integer)
+		*value = number;
+	return is_integer;
+}
+
+lua_Integer pv_lua_argument_integer(lua_State *L, int index, const char *function, const char *what)
+{
+	lua_Integer value = 0;
+	if (!pv_lua_argument_whole(L, index, &value))
+		luaL_error(L, "%s: %s must be an integer, got %s", function, what,
+		    pv_lua_argument_shown(L, index));
+	return value;
+}
+
 const char *pv_lua_argument_text(lua_State *L, int index, const char *function, const char *what)
 {
 	size_t len;
@@ -76,18 +102,13 @@ bool pv_lua_argument_flag(
 unsigned pv_lua_argument_perm(
     lua_State *L, int index, const char *key, unsigned otherwise, const char *function)
 {
-	int is_integer = 0;
 	lua_Integer value = otherwise;
 	if (lua_getfield(L, index, key) != LUA_TNIL) {
-		if (lua_type(L, -1) == LUA_TNUMBER)
-			value = lua_tointegerx(L, -1, &is_integer);
-		if (!is_integer || value < 0 || value > 07777)
+		if (!pv_lua_argument_whole(L, -1, &value) || value < 0 || value > 07777)
 			luaL_error(L,
 			    "%s: %s must be permission bits from 0 to 4095 (07777 in octal, "
 			    "tonumber(\"755\", 8)), got %s",
-			    function, key,
-			    lua_type(L, -1) == LUA_TNUMBER ? luaL_tolstring(L, -1, NULL)
-							   : pv_lua_argument_type(L, -1));
+			    function, key, pv_lua_argument_shown(L, -1));
 	}
 	lua_pop(L, 1);
 	return (unsigned)value;

@@ -13,6 +13,18 @@
  * there is none). Valid while the value is. */
 const char *pv_lua_argument_type(lua_State *L, int index);
 
+/* What to call a value that is not what was wanted: a number by its text, others by their type. May
+ * push that text. */
+const char *pv_lua_argument_shown(lua_State *L, int index);
+
+/* True for a number without a fraction, of 64 bits, which goes to `value`; strings are not taken
+ * for one. Does not raise. */
+bool pv_lua_argument_whole(lua_State *L, int index, lua_Integer *value);
+
+/* Such a number; raises for others. */
+lua_Integer pv_lua_argument_integer(
+    lua_State *L, int index, const char *function, const char *what);
+
 /* A string (numbers are not taken for one) that is not empty and has no NUL in it: names and paths.
  */
 const char *pv_lua_argument_name(lua_State *L, int index, const char *function, const char *what);

@@ -21,6 +21,7 @@
 #include "lua/principal.h"
 #include "lua/run_result.h"
 #include "lua/syscall.h"
+#include "lua/type.h"
 
 #define TYPE	  "Batch"
 #define ITEMS_MAX (1u << 20)
@@ -222,9 +223,7 @@ int pv_lua_batch(lua_State *L)
 	pv_lua_argument_callable(L, 2, self.function, "fn");
 	pv_lua_principal_reach(L, &self);
 	lua_settop(L, 2);
-	struct batch *batch = lua_newuserdatauv(L, sizeof(*batch), 1);
-	*batch = (struct batch){0};
-	luaL_setmetatable(L, TYPE);
+	struct batch *batch = pv_lua_type_new(L, TYPE, sizeof(*batch), 1);
 	lua_newtable(L);
 	lua_setiuservalue(L, 3, 1);
 	lua_pushvalue(L, 2);
@@ -253,14 +252,13 @@ static const luaL_Reg methods[] = {
     {NULL,	   NULL	       },
 };
 
+static const luaL_Reg metamethods[] = {
+    {"__gc", collect},
+    {NULL,   NULL   },
+};
+
 void pv_lua_batch_open(lua_State *L)
 {
-	luaL_newmetatable(L, TYPE);
-	lua_pushcfunction(L, collect);
-	lua_setfield(L, -2, "__gc");
 	luaL_newlib(L, methods);
-	lua_setfield(L, -2, "__index");
-	lua_pushliteral(L, TYPE);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_type_open(L, TYPE, metamethods, 0);
 }

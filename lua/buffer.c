@@ -7,6 +7,8 @@
 
 #include <lauxlib.h>
 
+#include "lua/type.h"
+
 #define TYPE_NAME "provium.buffer"
 
 static int collect(lua_State *L)
@@ -18,14 +20,7 @@ static int collect(lua_State *L)
 
 struct pv_bytes *pv_lua_buffer_new(lua_State *L)
 {
-	struct pv_bytes *buffer = lua_newuserdatauv(L, sizeof(*buffer), 0);
-	*buffer = (struct pv_bytes){0};
-	if (luaL_newmetatable(L, TYPE_NAME)) {
-		lua_pushcfunction(L, collect);
-		lua_setfield(L, -2, "__gc");
-	}
-	lua_setmetatable(L, -2);
-	return buffer;
+	return pv_lua_type_box(L, TYPE_NAME, sizeof(struct pv_bytes), collect);
 }
 
 void pv_lua_buffer_add(lua_State *L, struct pv_bytes *buffer, const void *data, size_t len)

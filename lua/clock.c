@@ -94,9 +94,8 @@ static int clock_set(lua_State *L)
 static int clock_set_ns(lua_State *L)
 {
 	struct pv_vm *vm = check_vm(L, "clock:set_ns");
-	int whole = 0;
-	lua_Integer ns = lua_type(L, 2) == LUA_TNUMBER ? lua_tointegerx(L, 2, &whole) : 0;
-	if (!whole)
+	lua_Integer ns;
+	if (!pv_lua_argument_whole(L, 2, &ns))
 		return luaL_error(L, "clock:set_ns: value must be an integer");
 	return set(L, vm, ns);
 }

@@ -17,6 +17,7 @@
 #include "lua/principal.h"
 #include "lua/resource.h"
 #include "lua/tail.h"
+#include "lua/type.h"
 
 struct file {
 	struct pv_lua_resource resource; /* first */
@@ -81,17 +82,13 @@ static int read_into(lua_State *L, const struct file *file, const char *function
 /* file:read(n) */
 static int file_read(lua_State *L)
 {
-	int is_integer = 0;
 	const struct file *file = check_open(L, 1, "file:read");
-	lua_Integer size = 0;
-	if (lua_type(L, 2) == LUA_TNUMBER)
-		size = lua_tointegerx(L, 2, &is_integer);
-	if (!is_integer || size < 0)
+	lua_Integer size;
+	if (!pv_lua_argument_whole(L, 2, &size) || size < 0)
 		return luaL_error(L,
 		    "file:read: n must be a number of bytes, got %s; use read_all() for the rest "
 		    "of the file",
-		    lua_type(L, 2) == LUA_TNUMBER ? luaL_tolstring(L, 2, NULL)
-						  : pv_lua_argument_type(L, 2));
+		    pv_lua_argument_shown(L, 2));
 	reach(L, file, "read");
 	return read_into(L, file, "file:read", size);
 }
@@ -149,15 +146,8 @@ static enum pv_agent_whence check_whence(lua_State *L, int index)
 /* file:seek(offset, whence = "set") */
 static int file_seek(lua_State *L)
 {
-	int is_integer = 0;
 	const struct file *file = check_open(L, 1, "file:seek");
-	lua_Integer offset = 0;
-	if (lua_type(L, 2) == LUA_TNUMBER)
-		offset = lua_tointegerx(L, 2, &is_integer);
-	if (!is_integer)
-		return luaL_error(L, "file:seek: offset must be an integer, got %s",
-		    lua_type(L, 2) == LUA_TNUMBER ? luaL_tolstring(L, 2, NULL)
-						  : pv_lua_argument_type(L, 2));
+	lua_Integer offset = pv_lua_argument_integer(L, 2, "file:seek", "offset");
 	enum pv_agent_whence whence = check_whence(L, 3);
 	reach(L, file, "seek");
 	return move(L, file, "file:seek", offset, whence);
@@ -244,9 +234,8 @@ int pv_lua_file_open_file(lua_State *L)
 	const char *path = pv_lua_argument_name(L, 2, self.function, "path");
 	check_mode(L, 3, self.function, &how);
 	pv_lua_principal_reach(L, &self);
-	struct file *file = lua_newuserdatauv(L, sizeof(*file), 0);
-	*file = (struct file){.by = self.by};
-	luaL_setmetatable(L, PV_LUA_FILE_TYPE);
+	struct file *file = pv_lua_type_new(L, PV_LUA_FILE_TYPE, sizeof(*file), 0);
+	file->by = self.by;
 	if (pv_agent_open_file(&self.by, path, &how, &file->handle, &file->by.boot, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
 	pv_lua_resource_add(L, &file->resource, PV_LUA_FILE, "file", path, self.vm, end);
@@ -265,16 +254,14 @@ static const luaL_Reg methods[] = {
     {NULL,	   NULL	       },
 };
 
+static const luaL_Reg metamethods[] = {
+    {"__close",	file_close	  },
+    {"__tostring", file_tostring},
+    {NULL,	   NULL	       },
+};
+
 void pv_lua_file_open(lua_State *L)
 {
-	luaL_newmetatable(L, PV_LUA_FILE_TYPE);
 	luaL_newlib(L, methods);
-	lua_setfield(L, -2, "__index");
-	lua_pushcfunction(L, file_tostring);
-	lua_setfield(L, -2, "__tostring");
-	lua_pushcfunction(L, file_close);
-	lua_setfield(L, -2, "__close");
-	lua_pushliteral(L, PV_LUA_FILE_TYPE);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_type_open(L, PV_LUA_FILE_TYPE, metamethods, 0);
 }

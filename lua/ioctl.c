@@ -26,17 +26,6 @@ struct ioctl {
 	char path[256]; /* of a File, for sentences */
 };
 
-static lua_Integer integer_at(lua_State *L, int index, const char *function, const char *what)
-{
-	int whole;
-	lua_Integer value = lua_tointegerx(L, index, &whole);
-	if (lua_type(L, index) != LUA_TNUMBER || !whole)
-		luaL_error(L, "%s: %s must be an integer, got %s", function, what,
-		    lua_type(L, index) == LUA_TNUMBER ? luaL_tolstring(L, index, NULL)
-						      : pv_lua_argument_type(L, index));
-	return value;
-}
-
 /* The array `key` of the table at 5, or nil; pushed. */
 static size_t push_array(lua_State *L, const char *function, const char *key)
 {
@@ -111,7 +100,7 @@ static void read_data(lua_State *L, struct ioctl *ioctl)
 		lua_rawgeti(L, arrays - 1, (lua_Integer)i);
 		add_buffer(L, ioctl, content, lens, i);
 		lua_rawgeti(L, arrays, (lua_Integer)i);
-		lua_Integer offset = integer_at(L, -1, ioctl->function, "ptr_offsets");
+		lua_Integer offset = pv_lua_argument_integer(L, -1, ioctl->function, "ptr_offsets");
 		check_offset(L, ioctl, offset, (int64_t)len, (int)i);
 		memcpy(
 		    &nested[3 * (i - 1)], (int64_t[]){0, (int64_t)i, offset}, 3 * sizeof(*nested));
@@ -131,12 +120,12 @@ static void read_data(lua_State *L, struct ioctl *ioctl)
 
 static void read_arguments(lua_State *L, struct ioctl *ioctl)
 {
-	ioctl->args[1] = integer_at(L, 3, ioctl->function, "cmd");
+	ioctl->args[1] = pv_lua_argument_integer(L, 3, ioctl->function, "cmd");
 	int type = lua_type(L, 4);
 	if (type == LUA_TSTRING)
 		read_data(L, ioctl);
 	else if (type == LUA_TNUMBER)
-		ioctl->args[2] = integer_at(L, 4, ioctl->function, "data");
+		ioctl->args[2] = pv_lua_argument_integer(L, 4, ioctl->function, "data");
 	else if (!lua_isnoneornil(L, 4))
 		luaL_error(L, "%s: data must be a string or an integer, got %s", ioctl->function,
 		    pv_lua_argument_type(L, 4));
@@ -155,7 +144,7 @@ static void read_handle(lua_State *L, struct ioctl *ioctl)
 	if (lua_type(L, 2) != LUA_TNUMBER)
 		luaL_error(L, "%s: file must be a File or its handle, got %s", ioctl->function,
 		    pv_lua_argument_type(L, 2));
-	ioctl->call.handle = integer_at(L, 2, ioctl->function, "file");
+	ioctl->call.handle = pv_lua_argument_integer(L, 2, ioctl->function, "file");
 	if (ioctl->call.handle < 1)
 		luaL_error(L, "%s: file: %I is no handle; give a File or file:fd()",
 		    ioctl->function, (LUAI_UACINT)ioctl->call.handle);

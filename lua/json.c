@@ -17,6 +17,7 @@
 
 #include "lua/argument.h"
 #include "lua/buffer.h"
+#include "lua/type.h"
 
 #define TYPE_NAME "provium.json"
 
@@ -38,14 +39,7 @@ static int collect(lua_State *L)
 /* Pushes a userdata that owns a parsed document, empty at first. */
 static json_t **new_root(lua_State *L)
 {
-	json_t **root = lua_newuserdatauv(L, sizeof(json_t *), 0);
-	*root = NULL;
-	if (luaL_newmetatable(L, TYPE_NAME)) {
-		lua_pushcfunction(L, collect);
-		lua_setfield(L, -2, "__gc");
-	}
-	lua_setmetatable(L, -2);
-	return root;
+	return pv_lua_type_box(L, TYPE_NAME, sizeof(json_t *), collect);
 }
 
 /* Pushes the Lua value of a JSON value. jansson limits the depth to 2048. */

@@ -10,6 +10,7 @@
 
 #include "lab/lab.h"
 #include "lua/argument.h"
+#include "lua/claim.h"
 #include "lua/fixture.h"
 #include "lua/handle.h"
 #include "lua/lab_settings.h"
@@ -17,6 +18,7 @@
 #include "lua/legacy.h"
 #include "lua/state.h"
 #include "lua/sys.h"
+#include "lua/type.h"
 #include "lua/vm.h"
 
 /* Registry: pv_lab (light userdata) -> handle. */
@@ -121,6 +123,7 @@ static void push_methods(lua_State *L)
 	lua_newtable(L);
 	luaL_setfuncs(L, pv_lua_lab_member_methods, 0);
 	luaL_setfuncs(L, pv_lua_lab_batch_methods, 0);
+	luaL_setfuncs(L, pv_lua_claim_methods, 0);
 	luaL_setfuncs(L, pv_lua_fixture_methods, 0);
 	luaL_setfuncs(L, pv_lua_lab_snapshot_methods, 0);
 	pv_lua_legacy_add(L, "lab");
@@ -130,14 +133,9 @@ static void push_methods(lua_State *L)
 
 void pv_lua_lab_open(lua_State *L)
 {
-	luaL_newmetatable(L, PV_LUA_LAB_TYPE);
-	luaL_setfuncs(L, metamethods, 0);
 	push_methods(L);
 	lua_pushcclosure(L, lab_index, 1);
-	lua_setfield(L, -2, "__index");
-	lua_pushliteral(L, PV_LUA_LAB_TYPE);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_type_open(L, PV_LUA_LAB_TYPE, metamethods, 0);
 	pv_lua_handle_open(L, HANDLES_KEY);
 }
 
@@ -145,9 +143,7 @@ void pv_lua_lab_push(lua_State *L, struct pv_lab *lab)
 {
 	if (pv_lua_handle_push(L, HANDLES_KEY, lab))
 		return;
-	struct handle *handle = lua_newuserdatauv(L, sizeof(*handle), 0);
-	handle->lab = NULL;
-	luaL_setmetatable(L, PV_LUA_LAB_TYPE);
+	struct handle *handle = pv_lua_type_new(L, PV_LUA_LAB_TYPE, sizeof(*handle), 0);
 	handle->lab = pv_lab_ref(lab);
 	pv_lua_handle_keep(L, HANDLES_KEY, lab);
 }

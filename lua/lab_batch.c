@@ -141,9 +141,8 @@ static int lab_barrier(lua_State *L)
 {
 	struct pv_lab *lab = pv_lua_lab_check(L, 1, "lab:barrier");
 	const char *name = pv_lua_argument_name(L, 2, "lab:barrier", "name");
-	int exact = 0;
-	lua_Integer count = lua_tointegerx(L, 3, &exact);
-	if (!exact || lua_type(L, 3) != LUA_TNUMBER)
+	lua_Integer count;
+	if (!pv_lua_argument_whole(L, 3, &count))
 		return luaL_error(L, "lab:barrier: count must be a whole number, got %s",
 		    pv_lua_argument_type(L, 3));
 	if (count < 1)

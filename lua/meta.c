@@ -13,6 +13,7 @@
 #include "base/utf8.h"
 #include "lua/duration.h"
 #include "lua/keys.h"
+#include "lua/type.h"
 
 #define TYPE_NAME "provium.meta"
 
@@ -27,13 +28,8 @@ static int collect(lua_State *L)
 
 struct pv_lua_meta *pv_lua_meta_new(lua_State *L)
 {
-	struct pv_lua_meta *meta = lua_newuserdatauv(L, sizeof(*meta), 0);
-	*meta = (struct pv_lua_meta){.timeout_ns = -1};
-	if (luaL_newmetatable(L, TYPE_NAME)) {
-		lua_pushcfunction(L, collect);
-		lua_setfield(L, -2, "__gc");
-	}
-	lua_setmetatable(L, -2);
+	struct pv_lua_meta *meta = pv_lua_type_box(L, TYPE_NAME, sizeof(*meta), collect);
+	meta->timeout_ns = -1;
 	return meta;
 }
 

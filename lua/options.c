@@ -18,6 +18,7 @@
 #include "lua/duration.h"
 #include "lua/error.h"
 #include "lua/legacy.h"
+#include "lua/type.h"
 
 #define TYPE_NAME "provium.options"
 
@@ -33,21 +34,13 @@ static int collect(lua_State *L)
 
 struct pv_options *pv_lua_options_new(lua_State *L)
 {
-	struct pv_options *options = lua_newuserdatauv(L, sizeof(*options), 0);
-	*options = (struct pv_options){0};
-	if (luaL_newmetatable(L, TYPE_NAME)) {
-		lua_pushcfunction(L, collect);
-		lua_setfield(L, -2, "__gc");
-	}
-	lua_setmetatable(L, -2);
-	return options;
+	return pv_lua_type_box(L, TYPE_NAME, sizeof(struct pv_options), collect);
 }
 
 /* All readers below find the value on top, which is not nil, and leave it there. */
 
 static void read_memory(lua_State *L, const char *function, struct pv_options *options)
 {
-	int is_integer = 0;
 	lua_Integer bytes = 0;
 	if (lua_type(L, -1) == LUA_TSTRING) {
 		size_t len;
@@ -58,13 +51,9 @@ static void read_memory(lua_State *L, const char *function, struct pv_options *o
 			    "\"512M\" or \"2G\"",
 			    function, text);
 		bytes = (lua_Integer)options->memory;
-	} else {
-		if (lua_type(L, -1) == LUA_TNUMBER)
-			bytes = lua_tointegerx(L, -1, &is_integer);
-		if (!is_integer)
-			luaL_error(L, "%s: opts.memory must be int or string, got %s", function,
-			    lua_type(L, -1) == LUA_TNUMBER ? luaL_tolstring(L, -1, NULL)
-							   : pv_lua_argument_type(L, -1));
+	} else if (!pv_lua_argument_whole(L, -1, &bytes)) {
+		luaL_error(L, "%s: opts.memory must be int or string, got %s", function,
+		    pv_lua_argument_shown(L, -1));
 	}
 	if (bytes <= 0)
 		luaL_error(L, "%s: opts.memory: must be positive, got `%s`", function,
@@ -77,16 +66,7 @@ static void read_memory(lua_State *L, const char *function, struct pv_options *o
 static lua_Integer read_integer(
     lua_State *L, const char *function, const char *what, lua_Integer least, lua_Integer most)
 {
-	int is_integer = 0;
-	lua_Integer value = 0;
-	if (lua_type(L, -1) == LUA_TNUMBER)
-		value = lua_tointegerx(L, -1, &is_integer);
-	else
-		luaL_error(L, "%s: %s must be an integer, got %s", function, what,
-		    pv_lua_argument_type(L, -1));
-	if (!is_integer)
-		luaL_error(L, "%s: %s must be an integer, got %s", function, what,
-		    luaL_tolstring(L, -1, NULL));
+	lua_Integer value = pv_lua_argument_integer(L, -1, function, what);
 	if (value < least || value > most)
 		luaL_error(L, "%s: %s: %I is out of range (%I to %I)", function, what,
 		    (LUAI_UACINT)value, (LUAI_UACINT)least, (LUAI_UACINT)most);

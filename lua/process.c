@@ -22,6 +22,7 @@
 #include "lua/signal.h"
 #include "lua/stream.h"
 #include "lua/tail.h"
+#include "lua/type.h"
 
 struct process {
 	struct pv_lua_resource resource; /* first: it is listed by its address */
@@ -249,9 +250,8 @@ static int run_async(lua_State *L)
 	struct pv_err err = PV_ERR_INIT;
 	pv_lua_principal_check(L, &self);
 	pv_lua_command_read(L, 2, self.function, false, &exec);
-	struct process *process = lua_newuserdatauv(L, sizeof(*process), 0);
-	*process = (struct process){.worker = self.by.worker};
-	luaL_setmetatable(L, PV_LUA_PROCESS_TYPE);
+	struct process *process = pv_lua_type_new(L, PV_LUA_PROCESS_TYPE, sizeof(*process), 0);
+	process->worker = self.by.worker;
 	pv_lua_principal_reach(L, &self);
 	if (pv_agent_process_start(&self.by, &exec, &process->id, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
@@ -299,11 +299,6 @@ const luaL_Reg pv_lua_process_methods[] = {
 
 void pv_lua_process_open(lua_State *L)
 {
-	luaL_newmetatable(L, PV_LUA_PROCESS_TYPE);
-	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, methods);
-	lua_setfield(L, -2, "__index");
-	lua_pushliteral(L, PV_LUA_PROCESS_TYPE);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_type_open(L, PV_LUA_PROCESS_TYPE, metamethods, 0);
 }

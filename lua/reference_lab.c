@@ -58,6 +58,13 @@ static const struct pv_reference_entry entries[] = {
 	"`timeout` seconds (60). The first arrival fixes the count; with another one it is false "
 	"at once. A file of tests has one thread, so only a count of 1 is met today.",
 	"0.1"),
+    ENTRY("Lab", "claim", METHOD, "lab:claim(opts)",
+	"Says, once a file, what its guests need at their peak. There is no pool of memory and "
+	"processors yet: the claim is checked, and nothing waits for it. See ClaimOptions.",
+	"0.1"),
+    ENTRY("ClaimOptions", "memory", OPTION, "integer|string",
+	"Of all guests that run at a time, with 100 MiB for each.", "0.1"),
+    ENTRY("ClaimOptions", "cpus", OPTION, "integer", "Of all guests that run at a time.", "0.1"),
     ENTRY("Lab", "name", METHOD, "lab:name() -> string",
 	"The lab's name; that of the file's lab is `provium`.", "0.1"),
     ENTRY("Lab", "vm_names", METHOD, "lab:vm_names() -> string[]",

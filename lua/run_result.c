@@ -13,6 +13,7 @@
 #include "lab/vm.h"
 #include "lua/argument.h"
 #include "lua/buffer.h"
+#include "lua/type.h"
 
 #define TYPE_NAME "RunResult"
 #define BOX_NAME  "provium.exec_result"
@@ -37,14 +38,7 @@ static int collect(lua_State *L)
 
 struct pv_agent_exec_result *pv_lua_run_result_new(lua_State *L)
 {
-	struct pv_agent_exec_result *result = lua_newuserdatauv(L, sizeof(*result), 0);
-	*result = (struct pv_agent_exec_result){0};
-	if (luaL_newmetatable(L, BOX_NAME)) {
-		lua_pushcfunction(L, collect);
-		lua_setfield(L, -2, "__gc");
-	}
-	lua_setmetatable(L, -2);
-	return result;
+	return pv_lua_type_box(L, BOX_NAME, sizeof(struct pv_agent_exec_result), collect);
 }
 
 static void set_outcome(lua_State *L, const struct pv_agent_exec_result *result)

@@ -96,9 +96,8 @@ static int vm_restore(lua_State *L)
 static int vm_fork(lua_State *L)
 {
 	struct pv_vm *vm = pv_lua_vm_check(L, "vm:fork");
-	int exact = 0;
-	lua_Integer count = lua_tointegerx(L, 2, &exact);
-	if (!exact || lua_type(L, 2) != LUA_TNUMBER)
+	lua_Integer count;
+	if (!pv_lua_argument_whole(L, 2, &count))
 		return luaL_error(
 		    L, "vm:fork: n must be a whole number, got %s", pv_lua_argument_type(L, 2));
 	if (count < 1 || count > PV_HOST_VMS_MAX)

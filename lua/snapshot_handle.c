@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "lua/argument.h"
 #include "lua/error.h"
+#include "lua/type.h"
 
 struct handle {
 	void *snapshot; /* NULL when it was taken */
@@ -72,6 +73,11 @@ static const luaL_Reg methods[] = {
     {NULL,	   NULL  },
 };
 
+static const luaL_Reg metamethods[] = {
+    {"__gc", collect},
+    {NULL,   NULL   },
+};
+
 static void push_kind(lua_State *L, const struct pv_lua_snapshot_kind *kind)
 {
 	/* Lua has no const; nobody writes to it. */
@@ -80,24 +86,16 @@ static void push_kind(lua_State *L, const struct pv_lua_snapshot_kind *kind)
 
 void pv_lua_snapshot_handle_open(lua_State *L, const struct pv_lua_snapshot_kind *kind)
 {
-	luaL_newmetatable(L, kind->type);
-	push_kind(L, kind);
-	lua_pushcclosure(L, collect, 1);
-	lua_setfield(L, -2, "__gc");
 	luaL_newlibtable(L, methods);
 	push_kind(L, kind);
 	luaL_setfuncs(L, methods, 1);
-	lua_setfield(L, -2, "__index");
-	lua_pushstring(L, kind->type);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	push_kind(L, kind);
+	pv_lua_type_open(L, kind->type, metamethods, 1);
 }
 
 void **pv_lua_snapshot_handle_push(lua_State *L, const struct pv_lua_snapshot_kind *kind)
 {
-	struct handle *handle = lua_newuserdatauv(L, sizeof(*handle), 0);
-	handle->snapshot = NULL;
-	luaL_setmetatable(L, kind->type);
+	struct handle *handle = pv_lua_type_new(L, kind->type, sizeof(*handle), 0);
 	return &handle->snapshot;
 }
 

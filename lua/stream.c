@@ -20,6 +20,7 @@
 #include "lua/buffer.h"
 #include "lua/duration.h"
 #include "lua/error.h"
+#include "lua/type.h"
 
 /* One piece, at most. */
 #define PIECE_MAX     (64u << 10)
@@ -247,23 +248,19 @@ static const luaL_Reg metamethods[] = {
 
 void pv_lua_stream_open_type(lua_State *L, const struct pv_lua_stream_type *type)
 {
-	luaL_newmetatable(L, type->name);
-	luaL_setfuncs(L, metamethods, 0);
-	lua_pushlightuserdata(L, (void *)(uintptr_t)type);
-	lua_setfield(L, -2, TYPE_FIELD);
-	lua_pushstring(L, type->name);
-	lua_setfield(L, -2, "__metatable");
 	luaL_newlib(L, methods);
 	lua_pushvalue(L, -1);
-	lua_setfield(L, -3, "__index");
-	lua_remove(L, -2);
+	pv_lua_type_open(L, type->name, metamethods, 0);
+	luaL_getmetatable(L, type->name);
+	lua_pushlightuserdata(L, (void *)(uintptr_t)type);
+	lua_setfield(L, -2, TYPE_FIELD);
+	lua_pop(L, 1);
 }
 
 struct pv_lua_stream *pv_lua_stream_new(lua_State *L, const struct pv_lua_stream_type *type)
 {
-	struct pv_lua_stream *stream = lua_newuserdatauv(L, sizeof(*stream), 1);
-	*stream = (struct pv_lua_stream){.type = type};
-	luaL_setmetatable(L, type->name);
+	struct pv_lua_stream *stream = pv_lua_type_new(L, type->name, sizeof(*stream), 1);
+	stream->type = type;
 	return stream;
 }
 

@@ -122,19 +122,6 @@ static void push_proxy(lua_State *L, const struct names *names)
 
 /* --- functions --- */
 
-static lua_Integer check_number(lua_State *L, const char *function)
-{
-	int is_integer = 0;
-	lua_Integer number = 0;
-	if (lua_type(L, 1) == LUA_TNUMBER)
-		number = lua_tointegerx(L, 1, &is_integer);
-	if (!is_integer)
-		luaL_error(L, "%s: number must be an integer, got %s", function,
-		    lua_type(L, 1) == LUA_TNUMBER ? luaL_tolstring(L, 1, NULL)
-						  : pv_lua_argument_type(L, 1));
-	return number;
-}
-
 /* The name, or the number as text: good enough for a message in any case. */
 static int push_name(lua_State *L, const char *name, lua_Integer number)
 {
@@ -147,13 +134,13 @@ static int push_name(lua_State *L, const char *name, lua_Integer number)
 
 static int sys_errno_name(lua_State *L)
 {
-	lua_Integer number = check_number(L, "provium.sys.errno_name");
+	lua_Integer number = pv_lua_argument_integer(L, 1, "provium.sys.errno_name", "number");
 	return push_name(L, pv_sys_names_errno(number), number);
 }
 
 static int sys_errno_text(lua_State *L)
 {
-	lua_Integer number = check_number(L, "provium.sys.errno_text");
+	lua_Integer number = pv_lua_argument_integer(L, 1, "provium.sys.errno_text", "number");
 	const char *text = NULL;
 	if (number == 0 || pv_sys_names_errno(number) != NULL)
 		text = strerrordesc_np((int)(number < 0 ? -number : number));
@@ -166,7 +153,7 @@ static int sys_errno_text(lua_State *L)
 
 static int sys_signal_name(lua_State *L)
 {
-	lua_Integer number = check_number(L, "provium.sys.signal_name");
+	lua_Integer number = pv_lua_argument_integer(L, 1, "provium.sys.signal_name", "number");
 	if (number >= PV_SYS_NAMES_RTMIN && number <= PV_SYS_NAMES_SIGNAL_MAX) {
 		lua_pushfstring(L, number == PV_SYS_NAMES_RTMIN ? "SIGRTMIN" : "SIGRTMIN+%d",
 		    (int)number - PV_SYS_NAMES_RTMIN);

@@ -199,13 +199,12 @@ static void read_ptrs(lua_State *L, const char *function, struct pv_agent_syscal
 static int64_t link_number(
     lua_State *L, const char *function, size_t link, int position, const char *key)
 {
-	int whole;
 	if (lua_rawgeti(L, -1, position) == LUA_TNIL) {
 		lua_pop(L, 1);
 		lua_getfield(L, -1, key);
 	}
-	int64_t value = lua_tointegerx(L, -1, &whole);
-	if (lua_type(L, -1) != LUA_TNUMBER || !whole)
+	lua_Integer value;
+	if (!pv_lua_argument_whole(L, -1, &value))
 		luaL_error(L, "%s: nested[%d]: %s must be an integer, got %s", function,
 		    (int)link + 1, key, luaL_tolstring(L, -1, NULL));
 	lua_pop(L, 1);

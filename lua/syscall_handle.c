@@ -7,11 +7,14 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "lab/vm.h"
 #include "lua/argument.h"
 #include "lua/buffer.h"
+#include "lua/error.h"
 #include "lua/principal.h"
 #include "lua/resource.h"
 #include "lua/syscall.h"
+#include "lua/type.h"
 
 #define TYPE "SyscallHandle"
 
@@ -42,6 +45,18 @@ static int collect(lua_State *L)
 	return 0;
 }
 
+/* A guest that stands still ends no call, and only this script could let it go on. The handle stays
+ * good. */
+static void refuse_paused(lua_State *L, const struct handle *handle)
+{
+	struct pv_vm *vm = handle->resource.vm;
+	struct pv_agent *agent;
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_vm_state(vm) == PV_VM_PAUSED && !pv_agent_syscall_is_over(handle->pending) &&
+	    pv_vm_agent(vm, "await", &agent, &err) < 0)
+		pv_lua_error_raise(L, &err);
+}
+
 /* handle:await() */
 static int handle_await(lua_State *L)
 {
@@ -53,6 +68,7 @@ static int handle_await(lua_State *L)
 	if (handle->pending == NULL)
 		return luaL_error(
 		    L, "syscall_async: the scope of this handle has ended, and with it the call");
+	refuse_paused(L, handle);
 	struct pv_bytes *kept = pv_lua_buffer_new(L);
 	struct pv_agent_syscall_pending *pending = handle->pending;
 	struct pv_lua_principal self = {.vm = pv_vm_ref(handle->resource.vm)};
@@ -94,11 +110,10 @@ int pv_lua_syscall_async(lua_State *L)
 	struct pv_agent_syscall *call = &syscall.call;
 	call->aside = true;
 	size_t size = call->buf_count * sizeof(int64_t);
-	struct handle *handle = lua_newuserdatauv(L, sizeof(*handle) + size, 0);
-	*handle = (struct handle){.count = call->buf_count};
+	struct handle *handle = pv_lua_type_new(L, TYPE, sizeof(*handle) + size, 0);
+	handle->count = call->buf_count;
 	if (size > 0)
 		memcpy(handle->lens, call->lens, size);
-	luaL_setmetatable(L, TYPE);
 	if (pv_agent_syscall_begin(&self.by, call, &handle->pending, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
 	lua_Integer number = (lua_Integer)call->nr;
@@ -124,11 +139,6 @@ static const luaL_Reg metamethods[] = {
 
 void pv_lua_syscall_open(lua_State *L)
 {
-	luaL_newmetatable(L, TYPE);
-	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, methods);
-	lua_setfield(L, -2, "__index");
-	lua_pushliteral(L, TYPE);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_type_open(L, TYPE, metamethods, 0);
 }

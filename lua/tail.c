@@ -149,12 +149,9 @@ int pv_lua_tail_fd_stream(lua_State *L)
 {
 	struct pv_lua_principal self;
 	struct pv_lua_file_view file;
-	int is_integer = 0;
 	char detail[32];
 	pv_lua_principal_check(L, &self);
 	lua_Integer handle = 0;
-	if (lua_type(L, 2) == LUA_TNUMBER)
-		handle = lua_tointegerx(L, 2, &is_integer);
 	if (pv_lua_file_is(L, 2)) {
 		pv_lua_file_view(L, 2, self.function, "fd_stream", &file);
 		if (file.vm != self.vm)
@@ -162,12 +159,10 @@ int pv_lua_tail_fd_stream(lua_State *L)
 			    self.function, pv_vm_name(file.vm), pv_vm_name(self.vm));
 		self.by = file.by;
 		handle = file.handle;
-	} else if (!is_integer || handle < 1) {
+	} else if (!pv_lua_argument_whole(L, 2, &handle) || handle < 1) {
 		return luaL_error(L,
 		    "%s: handle must be a File, or the number that file:fd() gives, got %s",
-		    self.function,
-		    lua_type(L, 2) == LUA_TNUMBER ? luaL_tolstring(L, 2, NULL)
-						  : pv_lua_argument_type(L, 2));
+		    self.function, pv_lua_argument_shown(L, 2));
 	} else {
 		pv_lua_principal_reach(L, &self);
 	}

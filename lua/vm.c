@@ -21,6 +21,7 @@
 #include "lua/principal.h"
 #include "lua/resource.h"
 #include "lua/snapshot.h"
+#include "lua/type.h"
 #include "lua/worker.h"
 
 /* Registry: pv_vm (light userdata) -> handle. */
@@ -266,17 +267,12 @@ static const luaL_Reg metamethods[] = {
 
 void pv_lua_vm_open(lua_State *L)
 {
-	luaL_newmetatable(L, PV_LUA_VM_TYPE);
-	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, methods);
 	pv_lua_principal_share(L, "vm");
 	pv_lua_principal_setfuncs(L, pv_lua_worker_methods, "vm");
 	luaL_setfuncs(L, pv_lua_snapshot_methods, 0);
 	pv_lua_legacy_add(L, "vm");
-	lua_setfield(L, -2, "__index");
-	lua_pushliteral(L, PV_LUA_VM_TYPE);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_type_open(L, PV_LUA_VM_TYPE, metamethods, 0);
 	pv_lua_handle_open(L, HANDLES_KEY);
 }
 
@@ -284,9 +280,7 @@ void pv_lua_vm_push(lua_State *L, struct pv_vm *vm)
 {
 	if (pv_lua_handle_push(L, HANDLES_KEY, vm))
 		return;
-	struct handle *handle = lua_newuserdatauv(L, sizeof(*handle), 0);
-	handle->vm = NULL;
-	luaL_setmetatable(L, PV_LUA_VM_TYPE);
+	struct handle *handle = pv_lua_type_new(L, PV_LUA_VM_TYPE, sizeof(*handle), 0);
 	handle->vm = pv_vm_ref(vm);
 	pv_lua_handle_keep(L, HANDLES_KEY, vm);
 }

@@ -6,6 +6,7 @@
 
 #include "lab/vm.h"
 #include "lua/argument.h"
+#include "lua/type.h"
 #include "lua/vm.h"
 
 struct pv_vm *pv_lua_vm_view_check(lua_State *L, const char *type, const char *function)
@@ -27,26 +28,24 @@ static int to_text(lua_State *L)
 	return 1;
 }
 
+static const luaL_Reg metamethods[] = {
+    {"__tostring", to_text},
+    {NULL,	   NULL   },
+};
+
 void pv_lua_vm_view_open(lua_State *L, const char *type, const char *word, const luaL_Reg *methods)
 {
-	luaL_newmetatable(L, type);
 	lua_newtable(L);
 	luaL_setfuncs(L, methods, 0);
-	lua_setfield(L, -2, "__index");
 	lua_pushstring(L, type);
 	lua_pushstring(L, word);
-	lua_pushcclosure(L, to_text, 2);
-	lua_setfield(L, -2, "__tostring");
-	lua_pushstring(L, type);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_type_open(L, type, metamethods, 2);
 }
 
 void pv_lua_vm_view_push(lua_State *L, const char *type, int vm_index)
 {
 	vm_index = lua_absindex(L, vm_index);
-	lua_newuserdatauv(L, 0, 1);
+	pv_lua_type_new(L, type, 0, 1);
 	lua_pushvalue(L, vm_index);
 	lua_setiuservalue(L, -2, 1);
-	luaL_setmetatable(L, type);
 }

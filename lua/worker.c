@@ -15,6 +15,7 @@
 #include "lua/legacy.h"
 #include "lua/resource.h"
 #include "lua/signal.h"
+#include "lua/type.h"
 
 struct worker {
 	struct pv_lua_resource resource; /* first: it is listed by its address */
@@ -89,15 +90,6 @@ static int worker_close(lua_State *L)
 	return 0;
 }
 
-/* `local w <close> = ...` */
-static int leave_block(lua_State *L)
-{
-	struct worker *worker = luaL_testudata(L, 1, PV_LUA_WORKER_TYPE);
-	if (worker != NULL)
-		pv_lua_resource_close(L, 1, &worker->resource);
-	return 0;
-}
-
 static int worker_handle(lua_State *L)
 {
 	lua_pushinteger(L, (lua_Integer)check(L, "worker:handle")->id.number);
@@ -127,9 +119,7 @@ static int spawn_worker(lua_State *L)
 		    "%s: thread = true is not yet supported; without it the "
 		    "worker is a process of its own",
 		    self.function);
-	struct worker *worker = lua_newuserdatauv(L, sizeof(*worker), 0);
-	*worker = (struct worker){0};
-	luaL_setmetatable(L, PV_LUA_WORKER_TYPE);
+	struct worker *worker = pv_lua_type_new(L, PV_LUA_WORKER_TYPE, sizeof(*worker), 0);
 	pv_lua_principal_reach(L, &self);
 	if (pv_agent_worker_start(&self.by, &worker->id, &err) < 0)
 		return pv_lua_principal_raise(L, &self, &err);
@@ -154,7 +144,7 @@ static const luaL_Reg plain_methods[] = {
 };
 
 static const luaL_Reg metamethods[] = {
-    {"__close",	leave_block	   },
+    {"__close",	worker_close   },
     {"__tostring", worker_tostring},
     {NULL,	   NULL	       },
 };
@@ -166,14 +156,9 @@ const luaL_Reg pv_lua_worker_methods[] = {
 
 void pv_lua_worker_open(lua_State *L)
 {
-	luaL_newmetatable(L, PV_LUA_WORKER_TYPE);
-	luaL_setfuncs(L, metamethods, 0);
 	luaL_newlib(L, plain_methods);
 	pv_lua_principal_setfuncs(L, methods, "worker");
 	pv_lua_principal_share(L, "worker");
 	pv_lua_legacy_add(L, "worker");
-	lua_setfield(L, -2, "__index");
-	lua_pushliteral(L, PV_LUA_WORKER_TYPE);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	pv_lua_type_open(L, PV_LUA_WORKER_TYPE, metamethods, 0);
 }

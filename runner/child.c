@@ -16,7 +16,6 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/fd.h"
-#include "runner/event.h"
 #include "runner/passing.h"
 
 static void unlink_child(struct pv_child *child)
@@ -45,33 +44,11 @@ static void finish(struct pv_child *child)
 	ops->ended(ctx, wait_status);
 }
 
-/* Reads what is there. Returns false when the child's end is closed, or what comes is no frame. */
-static bool read_frames(struct pv_child *child)
-{
-	char buffer[65536];
-	struct pv_span payload;
-	struct pv_err err = PV_ERR_INIT;
-	const ssize_t got =
-	    pv_passing_receive(child->fd, buffer, sizeof(buffer), &child->received, 0);
-	if (got < 0)
-		return got == -EAGAIN;
-	if (got == 0 || pv_frame_feed(&child->frames, buffer, (size_t)got))
-		return false;
-	int more;
-	while ((more = pv_frame_next(&child->frames, &payload, &err)) > 0) {
-		struct pv_event event;
-		if (pv_event_parse(&event, payload.data, payload.len, &err))
-			continue;
-		child->ops->frame(child->ctx, &event);
-		pv_event_finish(&event);
-	}
-	return more == 0;
-}
-
 static void on_socket(void *ctx, uint32_t events)
 {
 	struct pv_child *child = ctx;
-	if (read_frames(child))
+	if (pv_passing_receive_events(
+		child->fd, &child->frames, &child->received, child->ops->frame, child->ctx))
 		return;
 	/* Whatever it still does, nobody can hear it. One that has ended is not hurt by that. */
 	kill(child->pid, SIGKILL);

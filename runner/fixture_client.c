@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -21,8 +20,9 @@
 
 /* --- the loop thread --- */
 
-static void take_frame(struct pv_fixture_client *client, const struct pv_event *event)
+static void take_frame(void *ctx, const struct pv_event *event)
 {
+	struct pv_fixture_client *client = ctx;
 	if (client->answered || pv_event_number(event, "request") != client->awaited)
 		return;
 	if (strcmp(event->kind, "worker_fixture_ready") == 0) {
@@ -34,32 +34,11 @@ static void take_frame(struct pv_fixture_client *client, const struct pv_event *
 	}
 }
 
-static bool read_frames(struct pv_fixture_client *client)
-{
-	char buffer[16384];
-	struct pv_span payload;
-	struct pv_err err = PV_ERR_INIT;
-	const ssize_t got = pv_passing_receive(
-	    client->process->fd, buffer, sizeof(buffer), &client->received, MSG_DONTWAIT);
-	if (got < 0)
-		return got == -EAGAIN;
-	if (got == 0 || pv_frame_feed(&client->frames, buffer, (size_t)got))
-		return false;
-	int more;
-	while ((more = pv_frame_next(&client->frames, &payload, &err)) > 0) {
-		struct pv_event event;
-		if (pv_event_parse(&event, payload.data, payload.len, &err))
-			continue;
-		take_frame(client, &event);
-		pv_event_finish(&event);
-	}
-	return more == 0;
-}
-
 static void on_answer(void *ctx, uint32_t events)
 {
 	struct pv_fixture_client *client = ctx;
-	if (!read_frames(client)) {
+	if (!pv_passing_receive_events(
+		client->process->fd, &client->frames, &client->received, take_frame, client)) {
 		client->gone = true;
 		pv_loop_watch_remove(&client->watch);
 	}

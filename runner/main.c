@@ -15,6 +15,7 @@
 #include "lab/config.h"
 #include "lab/fixture_cache.h"
 #include "lab/fixture_key.h"
+#include "runner/build.h"
 #include "runner/discover.h"
 #include "runner/dispatcher.h"
 #include "runner/fixture_command.h"
@@ -66,6 +67,8 @@ static int run_files(const struct pv_discovery *discovery, const struct pv_fixtu
 		pv_report_nothing(&report);
 		return EXIT_CLEAN;
 	}
+	if (!options->no_build && pv_build_run(place->config, NULL, &err))
+		return fail(&err);
 	int64_t start = pv_clock_now();
 	trim_cache(place->config);
 	int status = pv_dispatcher_run(discovery, place, options, &report, &err);
@@ -133,6 +136,8 @@ static int look_after_fixtures(const struct pv_runner_options *options,
 	if (pv_fixture_command_needs_kvm(command)) {
 		if (!options->no_preflight && pv_preflight_check(stderr))
 			return EXIT_INTERNAL;
+		if (!options->no_build && pv_build_run(place->config, NULL, &err))
+			return fail(&err);
 		trim_cache(place->config);
 	}
 	const int status = pv_fixture_command_run(command, place, options, &err);
@@ -172,6 +177,19 @@ static int configured(const struct pv_runner_options *options)
 	return result;
 }
 
+/* `provium prepare [PROFILE]` */
+static int prepare(const struct pv_runner_options *options)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_config config;
+	if (load_config(options, NULL, 0, &config, &err))
+		return fail(&err);
+	const char *only = options->word_count ? options->words[0] : NULL;
+	const int status = pv_build_run(&config, only, &err);
+	pv_config_finish(&config);
+	return status ? fail(&err) : EXIT_CLEAN;
+}
+
 int main(int argc, char **argv)
 {
 	struct pv_runner_options options;
@@ -189,6 +207,7 @@ int main(int argc, char **argv)
 	case PV_RUNNER_INIT:
 		return pv_runner_init(options.words, options.word_count) ? EXIT_INTERNAL
 									 : EXIT_CLEAN;
+	case PV_RUNNER_PREPARE: return prepare(&options);
 	case PV_RUNNER_FIXTURE:
 	case PV_RUNNER_RUN:
 	case PV_RUNNER_LIST: break;

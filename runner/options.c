@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,8 +19,12 @@ struct option_row {
 	char letter;	      /* or 0 */
 	const char *argument; /* as shown in the help, or NULL */
 	int (*apply)(struct pv_runner_options *options, const char *value, struct pv_err *err);
+	size_t flag; /* the bool that it sets when there is nothing to apply */
 	const char *help;
 };
+
+#define APPLY(function) function, 0
+#define FLAG(name)	NULL, offsetof(struct pv_runner_options, name)
 
 static int set_config(struct pv_runner_options *options, const char *value, struct pv_err *err)
 {
@@ -50,44 +55,6 @@ static int set_timeout(struct pv_runner_options *options, const char *value, str
 	    value);
 }
 
-static int set_json(struct pv_runner_options *options, const char *value, struct pv_err *err)
-{
-	options->json = true;
-	return 0;
-}
-
-static int set_verbose(struct pv_runner_options *options, const char *value, struct pv_err *err)
-{
-	options->verbose = true;
-	return 0;
-}
-
-static int set_quiet(struct pv_runner_options *options, const char *value, struct pv_err *err)
-{
-	options->quiet = true;
-	return 0;
-}
-
-static int set_no_preflight(
-    struct pv_runner_options *options, const char *value, struct pv_err *err)
-{
-	options->no_preflight = true;
-	return 0;
-}
-
-static int set_include_slow(
-    struct pv_runner_options *options, const char *value, struct pv_err *err)
-{
-	options->include_slow = true;
-	return 0;
-}
-
-static int set_fixtures(struct pv_runner_options *options, const char *value, struct pv_err *err)
-{
-	options->fixtures = true;
-	return 0;
-}
-
 static int set_version(struct pv_runner_options *options, const char *value, struct pv_err *err)
 {
 	options->command = PV_RUNNER_VERSION;
@@ -101,19 +68,20 @@ static int set_help(struct pv_runner_options *options, const char *value, struct
 }
 
 static const struct option_row table[] = {
-    {"config",       0,	  "PATH", set_config,
-	"configuration file (default: provium.toml, when it is there)"				      },
-    {"filter",       0,	  "STR",	 set_filter,	     "only files whose root-relative path contains STR"   },
-    {"include-slow", 0,	NULL,   set_include_slow, "run tests marked meta.slow too"			},
-    {"timeout",	0,   "DUR",  set_timeout,
+    {"config",       0,	  "PATH", APPLY(set_config),
+	"configuration file (default: provium.toml, when it is there)"					      },
+    {"filter",       0,	  "STR",	 APPLY(set_filter),  "only files whose root-relative path contains STR"   },
+    {"include-slow", 0,	NULL,   FLAG(include_slow), "run tests marked meta.slow too"			  },
+    {"timeout",	0,   "DUR",  APPLY(set_timeout),
 	"limit for each file, as 90, 500ms, 2m; 0 = none (default: 300)"					},
-    {"json",	     0,	NULL,   set_json,		"one JSON object per file instead of text"		  },
-    {"verbose",	'v', NULL,   set_verbose,	"show passed and skipped tests too"		   },
-    {"quiet",	      'q', NULL,	 set_quiet,	    "show failing files and the summary only"	     },
-    {"no-preflight", 0,	NULL,   set_no_preflight, "skip the check of /dev/kvm at the start"		 },
-    {"fixtures",	 0,   NULL,	  set_fixtures,	"with `list`: name the fixtures instead of the tests"},
-    {"version",	0,   NULL,	 set_version,      "print the version"					 },
-    {"help",	     'h', NULL,	set_help,	  "print this help"					   },
+    {"json",	     0,	NULL,   FLAG(json),	  "one JSON object per file instead of text"	    },
+    {"verbose",	'v', NULL,   FLAG(verbose),	  "show passed and skipped tests too"		     },
+    {"quiet",	      'q', NULL,	 FLAG(quiet),	      "show failing files and the summary only"	       },
+    {"no-preflight", 0,	NULL,   FLAG(no_preflight), "skip the check of /dev/kvm at the start"		   },
+    {"no-build",	 0,   NULL,	  FLAG(no_build),	  "do not run the `build` commands of profiles"	       },
+    {"fixtures",	 0,   NULL,	  FLAG(fixtures),	  "with `list`: name the fixtures instead of the tests"},
+    {"version",	0,   NULL,	 APPLY(set_version), "print the version"					},
+    {"help",	     'h', NULL,	APPLY(set_help),	 "print this help"					  },
 };
 
 #define ROWS (sizeof(table) / sizeof(table[0]))
@@ -126,6 +94,7 @@ static const struct {
     {"fixture", PV_RUNNER_FIXTURE},
     {"image",   PV_RUNNER_IMAGE  },
     {"init",    PV_RUNNER_INIT   },
+    {"prepare", PV_RUNNER_PREPARE},
 };
 
 /* getopt's tables, made from ours. Long options without a letter get a code above all letters. */
@@ -166,6 +135,9 @@ static int check_combination(const struct pv_runner_options *options, struct pv_
 	if (options->fixtures && options->command != PV_RUNNER_LIST)
 		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
 		    "--fixtures belongs to `provium list`; run `provium list --fixtures`");
+	if (options->command == PV_RUNNER_PREPARE && options->word_count > 1)
+		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
+		    "prepare takes one profile or none (all), not `%s` too", options->words[1]);
 	return 0;
 }
 
@@ -201,7 +173,9 @@ int pv_runner_options_parse(
 			return pv_err_set(err, PV_ERR_INPUT, EINVAL,
 			    "unknown option `%s`; `provium --help` lists them",
 			    optopt > 0 && optopt < 256 ? letter : argv[skip + optind - 1]);
-		int status = row->apply(options, optarg, err);
+		if (!row->apply)
+			*(bool *)((char *)options + row->flag) = true;
+		int status = row->apply ? row->apply(options, optarg, err) : 0;
 		if (status)
 			return status;
 		if (options->command == PV_RUNNER_HELP || options->command == PV_RUNNER_VERSION)
@@ -223,7 +197,9 @@ void pv_runner_options_help(FILE *out)
 	    "                                            look after the cache of fixtures\n"
 	    "       provium image build [OPTIONS]        make a guest from a distribution's kernel "
 	    "(`provium image --help`)\n"
-	    "       provium init [DIR]                   write a provium.toml and a first test\n\n",
+	    "       provium init [DIR]                   write a provium.toml and a first test\n"
+	    "       provium prepare [PROFILE]            run the `build` commands of profiles and "
+	    "nothing else\n\n",
 	    out);
 	for (size_t i = 0; i < ROWS; i++) {
 		char left[64];

@@ -22,6 +22,7 @@ enum pv_runner_command {
 	PV_RUNNER_FIXTURE,
 	PV_RUNNER_IMAGE,
 	PV_RUNNER_INIT,
+	PV_RUNNER_PREPARE,
 	PV_RUNNER_HELP,
 	PV_RUNNER_VERSION,
 };
@@ -35,6 +36,7 @@ struct pv_runner_options {
 	bool verbose;
 	bool quiet;
 	bool no_preflight;
+	bool no_build;
 	bool include_slow;
 	bool fixtures; /* `list` names these */
 	/* Who hears the events of the run; NULL: nobody. */

@@ -11,7 +11,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "base/fd.h"
+#include "base/frame.h"
+#include "runner/event.h"
 
 /* Room for one descriptor, aligned as the kernel wants it. */
 union control {
@@ -75,4 +78,27 @@ ssize_t pv_passing_receive(int socket, void *data, size_t size, int *passed, int
 		memcpy(passed, CMSG_DATA(header), sizeof(*passed));
 	}
 	return done;
+}
+
+bool pv_passing_receive_events(int socket, struct pv_frame_reader *frames, int *passed,
+    void (*take)(void *ctx, const struct pv_event *event), void *ctx)
+{
+	char buffer[65536];
+	struct pv_span payload;
+	struct pv_err err = PV_ERR_INIT;
+	const ssize_t got =
+	    pv_passing_receive(socket, buffer, sizeof(buffer), passed, MSG_DONTWAIT);
+	if (got < 0)
+		return got == -EAGAIN;
+	if (got == 0 || pv_frame_feed(frames, buffer, (size_t)got))
+		return false;
+	int more;
+	while ((more = pv_frame_next(frames, &payload, &err)) > 0) {
+		struct pv_event event;
+		if (pv_event_parse(&event, payload.data, payload.len, &err))
+			continue;
+		take(ctx, &event);
+		pv_event_finish(&event);
+	}
+	return more == 0;
 }

@@ -1,16 +1,19 @@
 # The domain: what users write (provium.toml, options), what guests say (console), what goes into a guest (archives, images).
-foreach(name toml config cmdline options console_log cpio fixture_key fixture_lock fixture_scan initramfs image modinfo lab_index crew kernel_report report_scan)
+foreach(name toml config cmdline options console_log cpio fixture_key fixture_lock fixture_scan initramfs image image_refused modinfo lab_index crew kernel_report report_scan)
 	pv_unit_test(lab_${name} pv_lab)
 endforeach()
 foreach(name snapshot rewind lab_restore fixture_cache)
 	pv_unit_test(lab_${name} pv_lab Threads::Threads)
 	target_sources(unit_lab_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/payload_guest.c)
 endforeach()
-foreach(name cpio initramfs image)
+foreach(name cpio initramfs image image_refused)
 	target_link_libraries(unit_lab_${name} PRIVATE archive)
 endforeach()
-foreach(name image modinfo)
+foreach(name image image_refused modinfo)
 	target_sources(unit_lab_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/elf_module.c)
+endforeach()
+foreach(name image image_refused)
+	target_sources(unit_lab_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/image_rig.c)
 endforeach()
 
 # toml++ is the oracle of our TOML reader, over a folder of documents whose names say which of them are good. It is not sanitized itself: on bad

@@ -1,5 +1,6 @@
 # The test language on a lab whose guests are fake (tests/unit/fake_lab.h): no KVM. The names, options and configuration are the real ones.
 add_library(pv_lua_rig STATIC
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_agent.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_clock.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_batch.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_file.c
@@ -7,6 +8,7 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_lab.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_process.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_open_file.c
+	${CMAKE_SOURCE_DIR}/tests/unit/fake_snapshot.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_stream.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_syscall.c
 	${CMAKE_SOURCE_DIR}/tests/unit/fake_template.c

@@ -2,9 +2,12 @@
 foreach(name vmm_serial vmm_rtc vmm_platform vmm_ram)
 	pv_unit_test(${name} provium-vmm)
 endforeach()
-foreach(name vmm_advance vmm_cycles vmm_exits vmm_faults vmm_machine vmm_fork vmm_generation vmm_snapshot vmm_snapshot_file vmm_snapshot_layer vmm_spare vmm_wake)
+foreach(name vmm_advance vmm_cycles vmm_exits vmm_faults vmm_machine vmm_fork vmm_generation vmm_snapshot vmm_snapshot_file vmm_snapshot_layer vmm_snapshot_layer_refused vmm_spare vmm_wake)
 	pv_unit_test(${name} provium-vmm Threads::Threads)
 	target_sources(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/payload_guest.c)
+endforeach()
+foreach(name vmm_snapshot_layer vmm_snapshot_layer_refused)
+	target_sources(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/layer_rig.c)
 endforeach()
 
 # What is loaded: pure memory work. Kernels to load are made, and compressed, by the tests.

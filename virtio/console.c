@@ -14,8 +14,8 @@
 #include "virtio/console.h"
 
 #include "base/err.h"
+#include "base/fields.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 #include "virtio/state.h"
 
 #define RECEIVE_QUEUE  0

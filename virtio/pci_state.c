@@ -15,8 +15,8 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/fields.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 #include "virtio/pci_function.h"
 #include "virtio/state.h"
 

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/fields.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 #include "virtio/state.h"
 
 /* Most bytes that one request gets; a driver asks again when it wants more (5.4.6). */

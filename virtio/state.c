@@ -18,9 +18,9 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/fields.h"
 #include "base/pack.h"
 #include "virtio/device.h"
-#include "virtio/fields.h"
 
 #define STATUS_BITS                                                                   \
 	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK | \

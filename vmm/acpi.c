@@ -97,16 +97,23 @@ static uint64_t add_table(
 	return address_at(start);
 }
 
+/* Adds a table whose body was written with `status`, and frees the body. */
+static uint64_t add_written(struct tables *tables, const char *signature, uint8_t revision,
+    struct pv_bytes *body, int status)
+{
+	if (tables->status == 0)
+		tables->status = status;
+	uint64_t at =
+	    tables->status == 0 ? add_table(tables, signature, revision, body->data, body->len) : 0;
+	pv_bytes_finish(body);
+	return at;
+}
+
 static uint64_t add_dsdt(struct tables *tables, const struct pv_acpi_config *config)
 {
 	struct pv_aml aml = {0};
 	pv_acpi_dsdt(&aml, config);
-	if (tables->status == 0)
-		tables->status = aml.status;
-	uint64_t at =
-	    tables->status == 0 ? add_table(tables, "DSDT", 2, aml.out.data, aml.out.len) : 0;
-	pv_bytes_finish(&aml.out);
-	return at;
+	return add_written(tables, "DSDT", 2, &aml.out, aml.status);
 }
 
 /* 5.2.10: holds the waking vector of S3; no header like the others, no checksum. */
@@ -198,12 +205,7 @@ static uint64_t add_madt(struct tables *tables, unsigned cpus)
 	put(&body, sci, sizeof(sci));
 	const uint8_t nmi[6] = {4, 6, 0xff, 0, 0, 1};
 	put(&body, nmi, sizeof(nmi));
-	if (tables->status == 0)
-		tables->status = body.status;
-	uint64_t at =
-	    tables->status == 0 ? add_table(tables, "APIC", 4, body.out.data, body.out.len) : 0;
-	pv_bytes_finish(&body.out);
-	return at;
+	return add_written(tables, "APIC", 4, &body.out, body.status);
 }
 
 /* 5.2.5.3 */

@@ -20,8 +20,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "base/fields.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 #include "vmm/kvm_vm.h"
 
 void pv_gsi_init(struct pv_gsi *gsi, const struct pv_kvm_vm *vm)

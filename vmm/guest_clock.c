@@ -44,9 +44,9 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/fields.h"
 #include "base/gmem.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 #include "vmm/kvm_vm.h"
 
 #define MSR_IA32_TSC	      0x10u

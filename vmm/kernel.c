@@ -155,6 +155,19 @@ static struct pv_span heap_content(const struct pv_bytes *heap)
 	};
 }
 
+/* Makes `*heap`, if `status` says that it could be made, the image's, and frees the other one.
+ * Returns `status`. */
+static int take_heap(struct pv_kernel_image *image, struct pv_bytes *heap, int status)
+{
+	if (status < 0) {
+		pv_bytes_finish(heap);
+		return status;
+	}
+	pv_bytes_finish(&image->heap);
+	image->heap = *heap;
+	return 0;
+}
+
 /* Unpacks `*inside`, which may lie in the heap, into a new heap, and makes `*inside` the result. */
 static int unwrap_compressed(struct pv_kernel_image *image, enum pv_kernel_format format,
     struct pv_span *inside, struct pv_err *err)
@@ -164,14 +177,10 @@ static int unwrap_compressed(struct pv_kernel_image *image, enum pv_kernel_forma
 	if (status == 0)
 		status =
 		    pv_unpack(format, inside->data, inside->len, PV_KERNEL_FILE_MAX, &out, err);
-	if (status < 0) {
-		pv_bytes_finish(&out);
-		return status;
-	}
-	pv_bytes_finish(&image->heap);
-	image->heap = out;
-	*inside = heap_content(&image->heap);
-	return 0;
+	status = take_heap(image, &out, status);
+	if (status == 0)
+		*inside = heap_content(&image->heap);
+	return status;
 }
 
 /* A bzImage: its payload is compressed, or (rarely) a plain ELF file. */
@@ -229,13 +238,7 @@ static int unwrap(struct pv_kernel_image *image, struct pv_span inside, struct p
 	status = begin_heap(&copy, inside.len, err);
 	if (status == 0 && pv_bytes_append(&copy, inside.data, inside.len) < 0)
 		status = pv_err_nomem(err, "kernel");
-	if (status < 0) {
-		pv_bytes_finish(&copy);
-		return status;
-	}
-	pv_bytes_finish(&image->heap);
-	image->heap = copy;
-	return 0;
+	return take_heap(image, &copy, status);
 }
 
 /* Looks at the ELF file in the heap. */
@@ -425,7 +428,8 @@ int pv_kernel_load(const struct pv_kernel *kernel, const struct pv_gmem *mem, st
 		if (segment->file_size > 0)
 			memcpy(to, kernel->image + segment->file_offset, segment->file_size);
 	}
-	/* The guest has its copy; a cached kernel's mapping need not stay in this process' memory. */
+	/* The guest has its copy; a cached kernel's mapping need not stay in this process' memory.
+	 */
 	const struct pv_kernel_image *image = (const struct pv_kernel_image *)kernel;
 	if (image->mapping)
 		madvise(image->mapping, image->mapping_size, MADV_DONTNEED);

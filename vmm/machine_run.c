@@ -278,24 +278,19 @@ int pv_machine_start(struct pv_machine *machine, struct pv_err *err)
 
 int pv_machine_resume(struct pv_machine *machine, struct pv_err *err)
 {
-	int code = 0;
-	begin(machine);
-	if (machine->state == PV_MACHINE_PAUSED)
-		code = go_on(machine, err);
-	else
-		code = pv_machine_refuse(machine, "resume", err);
+	int code = pv_machine_begin_paused(machine, "resume", err);
+	if (code < 0)
+		return code;
+	code = go_on(machine, err);
 	pv_machine_end(machine);
 	return code;
 }
 
 int pv_machine_pause(struct pv_machine *machine, struct pv_err *err)
 {
-	int code = 0;
-	begin(machine);
-	if (machine->state != PV_MACHINE_RUNNING) {
-		code = pv_machine_refuse(machine, "pause", err);
-		goto out;
-	}
+	int code = pv_machine_begin_running(machine, "pause", err);
+	if (code < 0)
+		return code;
 	pv_machine_park(machine);
 	pv_machine_settle(machine);
 	if (machine->state != PV_MACHINE_RUNNING) {
@@ -313,12 +308,9 @@ out:
 
 int pv_machine_reset(struct pv_machine *machine, struct pv_err *err)
 {
-	int code = 0;
-	begin(machine);
-	if (machine->state != PV_MACHINE_RUNNING) {
-		code = pv_machine_refuse(machine, "reset", err);
-		goto out;
-	}
+	int code = pv_machine_begin_running(machine, "reset", err);
+	if (code < 0)
+		return code;
 	pv_machine_park(machine);
 	/* A guest that has just died or powered off stays so. */
 	if (machine->wish != PV_MACHINE_WISH_STOP)
@@ -328,7 +320,6 @@ int pv_machine_reset(struct pv_machine *machine, struct pv_err *err)
 		pv_machine_let_go(machine);
 	else
 		code = pv_machine_refuse(machine, "reset", err);
-out:
 	pv_machine_end(machine);
 	return code;
 }

@@ -17,8 +17,8 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/fields.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 #include "virtio/state.h"
 #include "virtio/vsock.h"
 #include "vmm/cpuid.h"

@@ -14,8 +14,8 @@
 
 #include <string.h>
 
+#include "base/fields.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 #include "vmm/layout.h"
 
 /* PM1 status and enable (4.8.3.1). */

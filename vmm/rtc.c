@@ -16,8 +16,8 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/fields.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 
 enum {
 	SECONDS = 0,

@@ -14,8 +14,8 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/fields.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 
 enum {
 	RBR_THR_DLL = 0,

@@ -20,8 +20,8 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/fields.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 #include "vmm/ram_sum.h"
 #include "vmm/template_base.h"
 #include "vmm/template_private.h"

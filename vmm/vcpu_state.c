@@ -23,8 +23,8 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/fields.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 #include "vmm/kvm.h"
 #include "vmm/kvm_vm.h"
 

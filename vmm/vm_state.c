@@ -13,8 +13,8 @@
 #include <sys/ioctl.h>
 
 #include "base/err.h"
+#include "base/fields.h"
 #include "base/pack.h"
-#include "virtio/fields.h"
 #include "vmm/kvm_vm.h"
 
 static const char *const CHIP_KEYS[PV_VM_STATE_CHIPS] = {

@@ -53,21 +53,11 @@ static bool take_result(void *ctx, const struct pv_reply *reply)
 {
 	struct step *step = ctx;
 	struct pv_agent_item *item = step->items;
-	struct pv_reply_stat info;
 	switch (item->kind) {
 	case PV_AGENT_ITEM_EXEC: return pv_agent_exec_take(&item->exec_result, reply);
 	case PV_AGENT_ITEM_READ_FILE:
 	case PV_AGENT_ITEM_WRITE_FILE: return pv_reply_get_size(reply, &step->size);
-	case PV_AGENT_ITEM_STAT:
-		if (!pv_reply_get_stat(reply, &info))
-			return false;
-		item->stat = (struct pv_agent_stat){
-		    .size = info.size,
-		    .mtime_ns = info.mtime_ns,
-		    .perm = info.perm,
-		    .type = (enum pv_agent_entry_type)info.entry,
-		};
-		return true;
+	case PV_AGENT_ITEM_STAT: return pv_agent_stat_take(&item->stat, reply);
 	default: return true;
 	}
 }

@@ -20,9 +20,19 @@ static bool take_size(void *ctx, const struct pv_reply *reply)
 	return pv_reply_get_size(reply, ctx);
 }
 
-static bool take_stat(void *ctx, const struct pv_reply *reply)
+bool pv_agent_stat_take(void *ctx, const struct pv_reply *reply)
 {
-	return pv_reply_get_stat(reply, ctx);
+	struct pv_agent_stat *out = ctx;
+	struct pv_reply_stat info;
+	if (!pv_reply_get_stat(reply, &info))
+		return false;
+	*out = (struct pv_agent_stat){
+	    .size = info.size,
+	    .mtime_ns = info.mtime_ns,
+	    .perm = info.perm,
+	    .type = (enum pv_agent_entry_type)info.entry,
+	};
+	return true;
 }
 
 static int run(
@@ -88,24 +98,14 @@ int pv_agent_write_file(const struct pv_principal *by, const char *path, const v
 int pv_agent_stat(const struct pv_principal *by, const char *path, bool follow_symlinks,
     struct pv_agent_stat *out, struct pv_err *err)
 {
-	struct pv_reply_stat info = {0};
 	struct pv_agent_transfer transfer = {
 	    .request =
 		{
 			  .op = PV_REQUEST_STAT,
 			  .file = {.path = path, .follow = follow_symlinks},
 			  },
-	    .result = take_stat,
-	    .ctx = &info,
+	    .result = pv_agent_stat_take,
+	    .ctx = out,
 	};
-	int status = run(by, &transfer, err);
-	if (status < 0)
-		return status;
-	*out = (struct pv_agent_stat){
-	    .size = info.size,
-	    .mtime_ns = info.mtime_ns,
-	    .perm = info.perm,
-	    .type = (enum pv_agent_entry_type)info.entry,
-	};
-	return 0;
+	return run(by, &transfer, err);
 }

@@ -160,6 +160,14 @@ int pv_agent_syscall_begin(const struct pv_principal *by, const struct pv_agent_
 	return status < 0 ? pv_err_prefix(err, "syscall %" PRId64, syscall->nr) : 0;
 }
 
+bool pv_agent_syscall_is_over(const struct pv_agent_syscall_pending *pending)
+{
+	pv_loop_lock(pending->loop);
+	const bool is_over = pending->call->done;
+	pv_loop_unlock(pending->loop);
+	return is_over;
+}
+
 int pv_agent_syscall_end(struct pv_agent_syscall_pending *pending,
     struct pv_agent_syscall_result *result, struct pv_err *err)
 {

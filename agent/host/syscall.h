@@ -59,6 +59,9 @@ struct pv_agent_syscall_pending;
 int pv_agent_syscall_begin(const struct pv_principal *by, const struct pv_agent_syscall *syscall,
     struct pv_agent_syscall_pending **out, struct pv_err *err);
 
+/* Whether its end is known, so that nothing needs to be waited for. Takes the loop lock. */
+bool pv_agent_syscall_is_over(const struct pv_agent_syscall_pending *pending);
+
 /* Waits for the end of a call and frees it, in every case. */
 int pv_agent_syscall_end(struct pv_agent_syscall_pending *pending,
     struct pv_agent_syscall_result *result, struct pv_err *err);

@@ -46,4 +46,9 @@ int pv_agent_exec_transfer(const struct pv_principal *by, const struct pv_agent_
 /* How a program ended; `ctx` is a struct pv_agent_exec_result. */
 bool pv_agent_exec_take(void *ctx, const struct pv_reply *reply);
 
+/* --- files, in ops_file.c --- */
+
+/* What a file is; `ctx` is a struct pv_agent_stat. */
+bool pv_agent_stat_take(void *ctx, const struct pv_reply *reply);
+
 #endif

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/loop.h"
+#include "tests/bench/figures.h"
 #include "vmm/kvm.h"
 #include "vmm/machine.h"
 
@@ -36,21 +37,6 @@ static void on_console(
 	if (run->printed_ns == 0)
 		run->printed_ns = pv_clock_now();
 	pv_loop_wake(run->loop);
-}
-
-static int compare(const void *a, const void *b)
-{
-	const int64_t *x = a;
-	const int64_t *y = b;
-	return *x < *y ? -1 : *x > *y;
-}
-
-static void report(const char *what, int64_t *values, unsigned count)
-{
-	qsort(values, count, sizeof(*values), compare);
-	printf("%-34s median %8.1f us  min %8.1f us  p99 %8.1f us\n", what,
-	    (double)values[count / 2] / 1e3, (double)values[0] / 1e3,
-	    (double)values[count * 99 / 100] / 1e3);
 }
 
 struct figures {
@@ -127,10 +113,10 @@ int main(int argc, char **argv)
 	}
 	if (code == 0) {
 		printf("%u machines of %lu MiB and %u vCPU, all devices\n", runs, mib, cpus);
-		report("created", figures.created, runs);
-		report("started (threads in KVM_RUN next)", figures.started, runs);
-		report("first guest output", figures.printed, runs);
-		report("destroyed", figures.destroyed, runs);
+		figures_report("created", figures.created, runs);
+		figures_report("started (threads in KVM_RUN next)", figures.started, runs);
+		figures_report("first guest output", figures.printed, runs);
+		figures_report("destroyed", figures.destroyed, runs);
 	}
 out:
 	if (code < 0)

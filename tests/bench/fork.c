@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/gmem.h"
 #include "base/loop.h"
+#include "tests/bench/figures.h"
 #include "vmm/kvm.h"
 #include "vmm/machine.h"
 #include "vmm/template.h"
@@ -75,21 +76,6 @@ static int64_t wait_output(struct bench *bench)
 	return at;
 }
 
-static int compare(const void *a, const void *b)
-{
-	const int64_t *x = a;
-	const int64_t *y = b;
-	return *x < *y ? -1 : *x > *y;
-}
-
-static void report(const char *what, int64_t *values, unsigned count)
-{
-	qsort(values, count, sizeof(*values), compare);
-	printf("%-36s median %8.1f us  min %8.1f us  p99 %8.1f us\n", what,
-	    (double)values[count / 2] / 1e3, (double)values[0] / 1e3,
-	    (double)values[count * 99 / 100] / 1e3);
-}
-
 static int restore(
     struct bench *bench, struct pv_template *template, struct pv_machine **out, struct pv_err *err)
 {
@@ -130,7 +116,7 @@ static int bench_freeze(struct bench *bench, struct pv_err *err)
 		pv_template_unref(template);
 	}
 	if (code == 0)
-		report("freeze, all memory in use", bench->times[0], runs);
+		figures_report("freeze, all memory in use", bench->times[0], runs);
 	return code;
 }
 
@@ -156,10 +142,10 @@ static int bench_fork(struct bench *bench, struct pv_template *template, struct 
 		pv_machine_destroy(child);
 		bench->times[3][i] = pv_clock_now() - end;
 	}
-	report("fork, ready to run", bench->times[0], bench->runs);
-	report("fork, resumed", bench->times[1], bench->runs);
-	report("fork, first output", bench->times[2], bench->runs);
-	report("destroy a fork", bench->times[3], bench->runs);
+	figures_report("fork, ready to run", bench->times[0], bench->runs);
+	figures_report("fork, resumed", bench->times[1], bench->runs);
+	figures_report("fork, first output", bench->times[2], bench->runs);
+	figures_report("destroy a fork", bench->times[3], bench->runs);
 	return 0;
 }
 
@@ -189,11 +175,11 @@ static int bench_rewind(
 	}
 	char what[64];
 	snprintf(what, sizeof(what), "rewind, %u dirty pages", pages);
-	report(what, bench->times[0], bench->runs);
+	figures_report(what, bench->times[0], bench->runs);
 	snprintf(what, sizeof(what), "rewind to first output, %u pages", pages);
-	report(what, bench->times[1], bench->runs);
+	figures_report(what, bench->times[1], bench->runs);
 	if (pages == 0)
-		report("pause", bench->times[2], bench->runs);
+		figures_report("pause", bench->times[2], bench->runs);
 	return 0;
 }
 
@@ -238,9 +224,9 @@ static int bench_layer(struct bench *bench, struct pv_template *template, struct
 	unlink(FILE_PATH);
 	if (code < 0)
 		return code;
-	report("freeze a fork, 2000 scattered pages", bench->times[0], runs);
-	report("fork of that fork", bench->times[1], runs);
-	report("write what changed to /dev/shm", bench->times[2], runs);
+	figures_report("freeze a fork, 2000 scattered pages", bench->times[0], runs);
+	figures_report("fork of that fork", bench->times[1], runs);
+	figures_report("write what changed to /dev/shm", bench->times[2], runs);
 	return 0;
 }
 
@@ -283,7 +269,7 @@ static int bench_alive(struct bench *bench, struct pv_template *template, struct
 		running += pv_clock_now() - at;
 	}
 	long long run = free_kib();
-	report("fork, ready to run, none destroyed", bench->times[0], bench->alive);
+	figures_report("fork, ready to run, none destroyed", bench->times[0], bench->alive);
 	if (code == 0)
 		printf("%u forks alive: built in %.1f ms, %.0f KiB each; each resumed and paused "
 		       "once: %.1f ms more, %.0f KiB each\n",
@@ -325,10 +311,10 @@ static int bench_file(struct bench *bench, struct pv_template *template, struct 
 		bench->times[2][i] = built - written;
 	}
 	unlink(FILE_PATH);
-	report("write to /dev/shm", bench->times[0], runs);
-	report("open", bench->times[1], runs);
-	report("open and restore", bench->times[2], runs);
-	report("open, memory verified", bench->times[3], runs);
+	figures_report("write to /dev/shm", bench->times[0], runs);
+	figures_report("open", bench->times[1], runs);
+	figures_report("open and restore", bench->times[2], runs);
+	figures_report("open, memory verified", bench->times[3], runs);
 	return 0;
 }
 

@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,8 +17,9 @@
 #include "base/err.h"
 #include "base/gmem.h"
 #include "base/pack.h"
+#include "tests/fuzz/pci_watch.h"
+#include "tests/fuzz/require.h"
 #include "virtio/console.h"
-#include "virtio/pci.h"
 #include "virtio/rng.h"
 #include "virtio/state.h"
 #include "virtio/vsock.h"
@@ -42,14 +42,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define HOST_PORT  500
 #define GUEST_PORT 1000
 
-#define REQUIRE(condition)                                                              \
-	do {                                                                            \
-		if (!(condition)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			__builtin_trap();                                               \
-		}                                                                       \
-	} while (0)
-
 enum kind {
 	KIND_RNG,
 	KIND_CONSOLE,
@@ -67,53 +59,11 @@ struct machine {
 	struct pv_vsock *vsock;
 	struct pv_virtio_pci *pci; /* of the console */
 	bool adopt;
-	bool line;
-	bool unmasked[PV_VIRTIO_PCI_VECTORS_MAX];
-	uint64_t doorbells[PV_VIRTIO_QUEUES_MAX];
+	struct pci_watch watch;	    /* of it */
 	struct pv_vsock_conn *conn; /* the last one that was adopted, while it lives */
 };
 
 /* --- what the machine sees --- */
-
-static void set_line(void *ctx, bool level)
-{
-	struct machine *machine = ctx;
-	REQUIRE(machine->line != level);
-	machine->line = level;
-}
-
-static void msi_update(void *ctx, unsigned vector, uint64_t address, uint32_t data, bool masked)
-{
-	struct machine *machine = ctx;
-	REQUIRE(vector <= machine->console.virtio.queue_count);
-	machine->unmasked[vector] = !masked;
-}
-
-static void msi_fire(void *ctx, unsigned vector)
-{
-	const struct machine *machine = ctx;
-	REQUIRE(vector <= machine->console.virtio.queue_count && machine->unmasked[vector]);
-	REQUIRE(!machine->line);
-}
-
-static int doorbell_map(void *ctx, unsigned queue, uint64_t gpa)
-{
-	struct machine *machine = ctx;
-	REQUIRE(queue < machine->console.virtio.queue_count);
-	REQUIRE(gpa && !machine->doorbells[queue]);
-	machine->doorbells[queue] = gpa;
-	return 0;
-}
-
-static void doorbell_unmap(void *ctx, unsigned queue, uint64_t gpa)
-{
-	struct machine *machine = ctx;
-	REQUIRE(machine->doorbells[queue] == gpa);
-	machine->doorbells[queue] = 0;
-}
-
-static const struct pv_irq_msi_ops msi_ops = {.update = msi_update, .fire = msi_fire};
-static const struct pv_irq_doorbell_ops doorbell_ops = {doorbell_map, doorbell_unmap};
 
 static void print(void *ctx, const void *data, size_t len)
 {
@@ -217,14 +167,9 @@ static struct machine *create(const uint8_t *ram, bool adopts)
 	pv_gmem_add(&machine->mem, RAM_GPA, RAM_SIZE, machine->ram);
 	pv_rng_init(&machine->rng, &machine->mem, &seed);
 	pv_console_init(&machine->console, &machine->mem, print, machine);
-	const struct pv_virtio_pci_wiring wiring = {
-	    .mmio = &machine->mmio,
-	    .intx = {.set = set_line, .ctx = machine},
-	    .interrupt_pin = 1,
-	    .msi = &msi_ops,
-	    .doorbells = &doorbell_ops,
-	    .ctx = machine,
-	};
+	machine->watch.dev = &machine->console.virtio;
+	const struct pv_virtio_pci_wiring wiring =
+	    pci_watch_wiring(&machine->watch, &machine->mmio);
 	if (pv_vsock_create(&machine->vsock, &machine->mem, CID) < 0 ||
 	    pv_virtio_pci_create(&machine->pci, &machine->console.virtio, &wiring, BAR0, BAR1) < 0)
 		abort();
@@ -234,11 +179,8 @@ static struct machine *create(const uint8_t *ram, bool adopts)
 static void destroy(struct machine *machine)
 {
 	pv_virtio_pci_destroy(machine->pci);
-	REQUIRE(!machine->line && machine->mmio.count == 0);
-	for (unsigned i = 0; i < PV_VIRTIO_QUEUES_MAX; i++)
-		REQUIRE(!machine->doorbells[i]);
-	for (unsigned i = 0; i < PV_VIRTIO_PCI_VECTORS_MAX; i++)
-		REQUIRE(!machine->unmasked[i]);
+	pci_watch_expect_nothing(&machine->watch);
+	REQUIRE(machine->mmio.count == 0);
 	pv_console_finish(&machine->console);
 	pv_vsock_destroy(machine->vsock);
 	REQUIRE(!machine->conn);

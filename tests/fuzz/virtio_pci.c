@@ -10,14 +10,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/gmem.h"
+#include "tests/fuzz/pci_watch.h"
+#include "tests/fuzz/require.h"
 #include "virtio/console.h"
-#include "virtio/pci.h"
 #include "virtio/rng.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -27,21 +27,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define STEPS	 256
 #define BAR(i)	 (0xe0000000u + 0x10000u * (i))
 
-#define REQUIRE(condition)                                                              \
-	do {                                                                            \
-		if (!(condition)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			__builtin_trap();                                               \
-		}                                                                       \
-	} while (0)
-
-/* What the machine would keep of one function. */
 struct function {
 	struct pv_virtio_pci *pci;
 	struct pv_virtio *dev;
-	bool line;
-	bool unmasked[PV_VIRTIO_PCI_VECTORS_MAX];
-	uint64_t doorbells[PV_VIRTIO_QUEUES_MAX];
+	struct pci_watch watch;
 };
 
 struct machine {
@@ -53,48 +42,6 @@ struct machine {
 	struct function functions[2];
 	size_t printed;
 };
-
-static void set_line(void *ctx, bool level)
-{
-	struct function *function = ctx;
-	REQUIRE(function->line != level);
-	function->line = level;
-}
-
-static void msi_update(void *ctx, unsigned vector, uint64_t address, uint32_t data, bool masked)
-{
-	struct function *function = ctx;
-	REQUIRE(vector <= function->dev->queue_count);
-	function->unmasked[vector] = !masked;
-}
-
-static void msi_fire(void *ctx, unsigned vector)
-{
-	struct function *function = ctx;
-	REQUIRE(vector <= function->dev->queue_count && function->unmasked[vector]);
-	REQUIRE(!function->line);
-}
-
-static int doorbell_map(void *ctx, unsigned queue, uint64_t gpa)
-{
-	struct function *function = ctx;
-	REQUIRE(queue < function->dev->queue_count);
-	REQUIRE(gpa && !function->doorbells[queue]);
-	if ((gpa >> 16) % 8 == 7)
-		return -28;
-	function->doorbells[queue] = gpa;
-	return 0;
-}
-
-static void doorbell_unmap(void *ctx, unsigned queue, uint64_t gpa)
-{
-	struct function *function = ctx;
-	REQUIRE(function->doorbells[queue] == gpa);
-	function->doorbells[queue] = 0;
-}
-
-static const struct pv_irq_msi_ops msi_ops = {.update = msi_update, .fire = msi_fire};
-static const struct pv_irq_doorbell_ops doorbell_ops = {doorbell_map, doorbell_unmap};
 
 static void print(void *ctx, const void *data, size_t len)
 {
@@ -196,14 +143,9 @@ static void create(struct machine *machine)
 	machine->functions[1].dev = &machine->console.virtio;
 	for (unsigned i = 0; i < 2; i++) {
 		struct function *function = &machine->functions[i];
-		const struct pv_virtio_pci_wiring wiring = {
-		    .mmio = &machine->mmio,
-		    .intx = {.set = set_line, .ctx = function},
-		    .interrupt_pin = 1,
-		    .msi = &msi_ops,
-		    .doorbells = &doorbell_ops,
-		    .ctx = function,
-		};
+		function->watch = (struct pci_watch){.dev = function->dev, .refuses = true};
+		const struct pv_virtio_pci_wiring wiring =
+		    pci_watch_wiring(&function->watch, &machine->mmio);
 		if (pv_virtio_pci_create(
 			&function->pci, function->dev, &wiring, BAR(i), BAR(i) + 0x8000) < 0)
 			abort();
@@ -215,11 +157,7 @@ static void destroy(struct machine *machine)
 	for (unsigned i = 0; i < 2; i++) {
 		struct function *function = &machine->functions[i];
 		pv_virtio_pci_destroy(function->pci);
-		REQUIRE(!function->line);
-		for (unsigned j = 0; j < PV_VIRTIO_QUEUES_MAX; j++)
-			REQUIRE(!function->doorbells[j]);
-		for (unsigned j = 0; j < PV_VIRTIO_PCI_VECTORS_MAX; j++)
-			REQUIRE(!function->unmasked[j]);
+		pci_watch_expect_nothing(&function->watch);
 	}
 	REQUIRE(machine->mmio.count == 0);
 	pv_console_finish(&machine->console);

@@ -10,12 +10,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/gmem.h"
+#include "tests/fuzz/require.h"
 #include "virtio/queue.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -25,14 +25,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define RAM_SIZE UINT64_C(0x2000)
 #define TOP_GPA	 UINT64_C(0xfffffffffffff000)
 #define TOP_SIZE UINT64_C(0x800)
-
-#define REQUIRE(condition)                                                              \
-	do {                                                                            \
-		if (!(condition)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			__builtin_trap();                                               \
-		}                                                                       \
-	} while (0)
 
 /* Checks what pop gave, and touches it. */
 static void check_chain(const struct pv_queue *queue, const struct pv_chain *chain)

@@ -81,6 +81,32 @@ test("a directory of 100,000 entries is listed in constant memory of the agent",
 	vm:run("umount /tmp/many"):assert_ok()
 end)
 
+test("a path of 4 KiB", function(t)
+	-- 4095 bytes are the kernel's most, with the NUL behind them.
+	local folder = "/tmp" .. ("/" .. ("d"):rep(199)):rep(20)
+	local path = folder .. "/" .. ("f"):rep(4095 - #folder - 1)
+	vm:mkdir(folder, {parents = true})
+	vm:write_file(path, "deep")
+	t:assert_eq(vm:read_file(path), "deep")
+	t:assert_eq(vm:stat(path).size, 4)
+	t:assert_eq(vm:listdir(folder)[1].name, path:sub(#folder + 2))
+	local f = vm:open_file(path, {read = true, append = true, write = true})
+	f:write("er")
+	f:close()
+	local tail = vm:tail_file(path, {start = "beginning"})
+	t:assert_eq(tail:next(), "deeper")
+	tail:close()
+	t:assert_eq(vm:run("cat", {path}).stdout, "deeper")
+	vm:rename(path, path:sub(1, -2))
+	vm:unlink(path:sub(1, -2))
+	for _, call in ipairs({"read_file", "stat", "listdir", "unlink", "mkdir", "tail_file"}) do
+		local err = tostring(t:assert_raises(function() vm[call](vm, path .. "f") end))
+		t:assert_contains(err, "File name too long", call)
+		t:assert(#err < 1200, "that is no sentence: " .. err)
+	end
+	vm:run("rm -r /tmp/" .. ("d"):rep(199)):assert_ok()
+end)
+
 test("errors name the operation, the path and the errno", function(t)
 	for call, path in pairs({read_file = "/none", stat = "/none"}) do
 		local err = tostring(t:assert_raises(function() vm[call](vm, path) end))

@@ -128,6 +128,22 @@ test("a worker that ends fails its calls with the reason", function(t)
 	w:close()
 end)
 
+test("a fork bomb that has a limit ends with its time, and nobody else notices", function(t)
+	local w = vm:spawn_worker()
+	local RLIMIT_NPROC = 6
+	t:assert_eq(w:syscall("prlimit64", {args = {0, RLIMIT_NPROC, 0, 0}, bufs = {string.pack("<I8I8", 40, 40)}, ptrs = {2}}).errno, 0)
+	t:assert_eq(w:syscall(SETGID, 1002).ret, 0)
+	t:assert_eq(w:syscall(SETUID, 1002).ret, 0)
+	local r = w:run("bomb() { bomb | bomb & }; bomb 2> /dev/null; while :; do :; done", {timeout = 2})
+	t:assert(r.timed_out, "it ended by itself: " .. tostring(r))
+	-- All of its group are gone; the worker is left.
+	wait_until(function()
+		return vm:run("ls -ldn /proc/[0-9]* | awk '$3 == 1002' | wc -l").stdout == "1\n"
+	end, {timeout = 60, desc = "the end of all of them"})
+	t:assert_eq(w:run("echo still here").stdout, "still here\n")
+	t:assert_eq(w:join(), 0)
+end)
+
 test("much data goes through a worker", function(t)
 	local w = vm:spawn_worker()
 	local data = ("0123456789abcdef"):rep(1 << 16)

@@ -19,7 +19,7 @@
  *   shell text "soon TEXT"		the run ends well, the oops comes a moment later
  *   shell text "settling TEXT"		the same, when the framework waits for guests to settle
  *   program "missing"			cannot be started
- *   else				prints what it was given, see fake_lab.c
+ *   else				prints what it was given, see fake_agent.c
  *
  * Files are kept in memory per VM. One whose first file is "/stuck" cannot go back to its baseline.
  */

@@ -80,6 +80,11 @@ int pv_agent_syscall_begin(const struct pv_principal *by, const struct pv_agent_
 	return 0;
 }
 
+bool pv_agent_syscall_is_over(const struct pv_agent_syscall_pending *pending)
+{
+	return !pending->lost;
+}
+
 int pv_agent_syscall_end(struct pv_agent_syscall_pending *pending,
     struct pv_agent_syscall_result *result, struct pv_err *err)
 {

@@ -181,6 +181,14 @@ static void expect_changed(const char *name, char key[PV_HASH_TEXT], const char 
 	memcpy(key, after, PV_HASH_TEXT);
 }
 
+/* The same, by the new content of a file. */
+static void change(
+    const char *name, char key[PV_HASH_TEXT], const char *path, const char *text, const char *why)
+{
+	write_file(path, text);
+	expect_changed(name, key, why);
+}
+
 static void keys_are_file_names_and_stay(void **state)
 {
 	char key[PV_HASH_TEXT];
@@ -195,18 +203,13 @@ static void sources_and_what_they_load_count(void **state)
 {
 	char key[PV_HASH_TEXT];
 	key_of("base", key);
-	write_file("r/base.fixture.lua", "return require('h.net')");
-	expect_changed("base", key, "the source");
-	write_file("r/h/net.lua", "");
-	expect_changed("base", key, "a module that appears");
-	write_file("r/h/net.lua", "return dofile('r/x.lua')");
-	expect_changed("base", key, "a module");
-	write_file("r/x.lua", "");
-	expect_changed("base", key, "a script that appears");
+	change("base", key, "r/base.fixture.lua", "return require('h.net')", "the source");
+	change("base", key, "r/h/net.lua", "", "a module that appears");
+	change("base", key, "r/h/net.lua", "return dofile('r/x.lua')", "a module");
+	change("base", key, "r/x.lua", "", "a script that appears");
 	assert_int_equal(rename("r/h/net.lua", "r/h/n"), 0);
 	expect_changed("base", key, "a module that is gone");
-	write_file("r/h/net/init.lua", "return 1");
-	expect_changed("base", key, "init.lua of a module");
+	change("base", key, "r/h/net/init.lua", "return 1", "init.lua of a module");
 	write_file("h/net.lua", "return 1");
 	expect_same("base", key, "a module behind the first root's");
 }
@@ -217,12 +220,9 @@ static void fixtures_count_from_one_to_the_next(void **state)
 	write_file("r/top.fixture.lua", "local vm = provium:vm_fixture('middle')");
 	write_file("r/middle.fixture.lua", "local vm = provium.lab_fixture 'base'");
 	key_of("top", key);
-	write_file("r/base.fixture.lua", "return 2");
-	expect_changed("top", key, "a fixture of a fixture");
-	write_file("r/base.fixture.lua", "provium.fixture('old')");
-	expect_changed("top", key, "a source");
-	write_file("r/fixtures/old.lua", "x");
-	expect_changed("top", key, "an older fixture");
+	change("top", key, "r/base.fixture.lua", "return 2", "a fixture of a fixture");
+	change("top", key, "r/base.fixture.lua", "provium.fixture('old')", "a source");
+	change("top", key, "r/fixtures/old.lua", "x", "an older fixture");
 	assert_int_equal(unlink("r/base.fixture.lua"), 0);
 	expect_changed("top", key, "a fixture that is gone");
 }
@@ -237,8 +237,7 @@ static void circles_end(void **state)
 	key_of("b", other);
 	assert_string_not_equal(key, other);
 	expect_same("a", key, "nothing");
-	write_file("r/m.lua", "require('m') ");
-	expect_changed("a", key, "a module in a circle");
+	change("a", key, "r/m.lua", "require('m') ", "a module in a circle");
 }
 
 static void files_count_where_the_call_stands(void **state)
@@ -253,18 +252,15 @@ static void files_count_where_the_call_stands(void **state)
 	write_file("data", "");
 	write_file("r/free", "");
 	expect_same("base", key, "a file elsewhere");
-	write_file("r/data", "1");
-	expect_changed("base", key, "a pushed file that appears");
-	write_file("r/data", "22");
-	expect_changed("base", key, "the size of a pushed file");
+	change("base", key, "r/data", "1", "a pushed file that appears");
+	change("base", key, "r/data", "22", "the size of a pushed file");
 	const struct timespec times[] = {
 	    {.tv_nsec = UTIME_OMIT},
 	     { .tv_sec = 1000,	      .tv_nsec = 1}
 	   };
 	assert_int_equal(utimensat(AT_FDCWD, "r/data", times, 0), 0);
 	expect_changed("base", key, "the time of a pushed file");
-	write_file("r/sub/data", "1");
-	expect_changed("base", key, "a file beside a module");
+	change("base", key, "r/sub/data", "1", "a file beside a module");
 }
 
 static void what_is_in_a_pushed_folder_counts(void **state)
@@ -272,12 +268,10 @@ static void what_is_in_a_pushed_folder_counts(void **state)
 	char key[PV_HASH_TEXT];
 	write_file("r/base.fixture.lua", "vm:push_dir('folder', '/d')");
 	key_of("base", key);
-	write_file("r/folder/a/b", "1");
-	expect_changed("base", key, "a folder that appears");
+	change("base", key, "r/folder/a/b", "1", "a folder that appears");
 	write_file("r/beside", "1");
 	expect_same("base", key, "a file beside the folder");
-	write_file("r/folder/a/b", "22");
-	expect_changed("base", key, "the size of a file in it");
+	change("base", key, "r/folder/a/b", "22", "the size of a file in it");
 	const struct timespec times[] = {
 	    {.tv_nsec = UTIME_OMIT},
 	     { .tv_sec = 1000,	      .tv_nsec = 1}
@@ -301,16 +295,12 @@ static void profiles_count(void **state)
 {
 	char key[PV_HASH_TEXT], other[PV_HASH_TEXT];
 	key_of("base", key);
-	write_file("k", "another");
-	expect_changed("base", key, "a kernel");
-	write_file("i", "another");
-	expect_changed("base", key, "an initrd");
-	write_file("line", "another");
-	expect_changed("base", key, "a cmdline_file");
-	write_file("image/usr/lib/modules/6.1/vmlinuz-6.1", "another");
-	expect_changed("base", key, "a kernel in a root");
-	write_file("image/usr/lib/modules/6.2/vmlinuz", "x");
-	expect_changed("base", key, "a second kernel in a root");
+	change("base", key, "k", "another", "a kernel");
+	change("base", key, "i", "another", "an initrd");
+	change("base", key, "line", "another", "a cmdline_file");
+	change(
+	    "base", key, "image/usr/lib/modules/6.1/vmlinuz-6.1", "another", "a kernel in a root");
+	change("base", key, "image/usr/lib/modules/6.2/vmlinuz", "x", "a second kernel in a root");
 	key_in("[provium]\nroots = [\"r\"]\n[profiles.tiny]\nkernel = \"k\"\ncmdline = \"a\"",
 	    "base", key);
 	key_in("[provium]\nroots = [\"r\"]\n[profiles.tiny]\nkernel = \"k\"\ncmdline = \"b\"",

@@ -8,29 +8,18 @@
 
 #include <cmocka.h>
 
-#include <stdio.h>
-
 #include "tests/unit/fake_syscall.h"
 #include "tests/unit/lua_rig.h"
 
 #define BOOT "local v = provium:vm('v', 'tiny'):boot() "
 #define FILE BOOT "v:write_file('/x', '') local f = v:open_file('/x', {read = true}) "
 
-static void asks(const char *call, const char *what)
-{
-	char body[1024];
-	snprintf(body, sizeof(body), BOOT "%s", call);
-	fake_syscall_last[0] = '\0';
-	rig_passes(body);
-	assert_string_equal(fake_syscall_last, what);
-}
-
 static void the_call_reaches_the_guest(void **state)
 {
-	asks("v:ioctl(7, 0x5401)", "16 args=[0,21505,0] handle=7");
-	asks("v:ioctl(7, 0x5401, 99)", "16 args=[0,21505,99] handle=7");
-	asks("v:ioctl(7, 1, 'data')", "16 args=[0,1,0] lens=[4] ptrs=[2] data=data handle=7");
-	asks("v:ioctl(7, 1, '0123456789abcdef', {bufs = {'x', 'yz'}, ptr_offsets = {8, 0}})",
+	rig_asks("v:ioctl(7, 0x5401)", "16 args=[0,21505,0] handle=7");
+	rig_asks("v:ioctl(7, 0x5401, 99)", "16 args=[0,21505,99] handle=7");
+	rig_asks("v:ioctl(7, 1, 'data')", "16 args=[0,1,0] lens=[4] ptrs=[2] data=data handle=7");
+	rig_asks("v:ioctl(7, 1, '0123456789abcdef', {bufs = {'x', 'yz'}, ptr_offsets = {8, 0}})",
 	    "16 args=[0,1,0] lens=[16,1,2] ptrs=[2] nested=[0,1,8,0,2,0] "
 	    "data=0123456789abcdefxyz handle=7");
 	rig_passes(FILE "v:ioctl(f, 1)");

@@ -91,6 +91,28 @@ static void barriers(void **state)
 	    "failed a: test timeout exceeded (50ms): ", "barrier `b`: ", NULL);
 }
 
+static void claims(void **state)
+{
+	rig_passes("t:assert_eq(provium:claim({memory = 3 * (512 + 100) << 20, cpus = 3}), nil) "
+		   "for _, again in ipairs({{}, {cpus = 1}}) do "
+		   "local ok, err = pcall(provium.claim, provium, again) t:assert(not ok) "
+		   "t:assert_contains(tostring(err), 'claim already held') "
+		   "t:assert_contains(tostring(err), 'one-shot') end");
+	rig_passes("provium:lab('dc'):claim({memory = '2G'})");
+	rig_expect("provium:claim({}) test('a', function(t) provium:claim({}) end)",
+	    "failed a: ", "case.test.lua:1: lab:claim: claim already held", NULL);
+	rig_fails("provium:claim()", "case.test.lua:1: lab:claim: opts must be a table");
+	rig_fails("provium:claim('1G')", "lab:claim: opts must be a table");
+	rig_fails("provium:claim({memory = true})", "opts.memory must be int or string, got bool");
+	rig_fails("provium:claim({memory = 1.5})", "opts.memory must be int or string, got 1.5");
+	rig_fails("provium:claim({memory = -1})", "opts.memory must be int or string, got -1");
+	rig_fails("provium:claim({memory = '1Q'})", "opts.memory: cannot parse `1Q`");
+	rig_fails("provium:claim({cpus = '1'})", "opts.cpus must be a whole number");
+	rig_fails("provium:claim({cpus = -1})", "opts.cpus must be a whole number of processors");
+	/* What was refused is not held. */
+	rig_passes("pcall(provium.claim, provium, {cpus = -1}) provium:claim({cpus = 1})");
+}
+
 struct arrival {
 	struct pv_barriers *barriers;
 	struct pv_host *host;
@@ -134,6 +156,7 @@ int main(void)
 	    cmocka_unit_test(batches_go_into_sub_labs),
 	    cmocka_unit_test(failures_are_reported_together),
 	    cmocka_unit_test(barriers),
+	    cmocka_unit_test(claims),
 	    cmocka_unit_test(a_round_ends_for_all),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,6 +123,8 @@ static void options_are_read(void **state)
 			continue;
 		if (strcmp(entry->owner, "VmOptions") == 0)
 			pv_bytes_printf(&script, "provium:vm('v', 'tiny', {%s = print})", name);
+		else if (strcmp(entry->owner, "ClaimOptions") == 0)
+			pv_bytes_printf(&script, "provium:claim({%s = print})", name);
 		else if (strcmp(entry->owner, "RestoreOptions") == 0)
 			pv_bytes_printf(
 			    &script, "provium:vm('v', 'tiny'):restore('x', {%s = print})", name);

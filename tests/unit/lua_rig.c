@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "tests/unit/fake_lab.h"
+#include "tests/unit/fake_syscall.h"
 
 static const char config_text[] =
     "[profiles.tiny]\nkernel = \"/nowhere/vmlinuz\"\ncmdline = \"quiet\"\n";
@@ -160,6 +161,15 @@ void rig_passes(const char *body)
 	rig_expect(
 	    pv_bytes_text(&script), "started it\n", "passed it\n", "result: passed passed=1", NULL);
 	pv_bytes_finish(&script);
+}
+
+void rig_asks(const char *call, const char *what)
+{
+	char body[1024];
+	snprintf(body, sizeof(body), "local v = provium:vm('v', 'tiny'):boot() %s", call);
+	fake_syscall_last[0] = '\0';
+	rig_passes(body);
+	assert_string_equal(fake_syscall_last, what);
 }
 
 void rig_fails(const char *body, const char *reason)

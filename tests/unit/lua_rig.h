@@ -42,6 +42,10 @@ void rig_expect(const char *script, ...) __attribute__((sentinel));
 /* Runs `body` as the body of one test, which must pass. */
 void rig_passes(const char *body);
 
+/* Runs `call` on `v`, a booted VM: `what` must be the system call that reaches the agent's client
+ * (tests/unit/fake_syscall.h). */
+void rig_asks(const char *call, const char *what);
+
 /* Runs `body` as the body of one test, which must fail with a reason that contains `reason`. */
 void rig_fails(const char *body, const char *reason);
 

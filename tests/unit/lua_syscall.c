@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include <stdio.h>
 #include <string.h>
 
 #include "tests/unit/fake_syscall.h"
@@ -16,34 +15,24 @@
 
 #define BOOT "local v = provium:vm('v', 'tiny'):boot() "
 
-/* Runs `call` and compares what reached the agent's client. */
-static void asks(const char *call, const char *what)
-{
-	char body[1024];
-	snprintf(body, sizeof(body), BOOT "%s", call);
-	fake_syscall_last[0] = '\0';
-	rig_passes(body);
-	assert_string_equal(fake_syscall_last, what);
-}
-
 static void integers_reach_the_guest(void **state)
 {
-	asks("v:syscall(39)", "39");
-	asks("v:syscall(257, -100, 0x7fffffffffffffff, math.mininteger, 4.0, 5, 6)",
+	rig_asks("v:syscall(39)", "39");
+	rig_asks("v:syscall(257, -100, 0x7fffffffffffffff, math.mininteger, 4.0, 5, 6)",
 	    "257 args=[-100,9223372036854775807,-9223372036854775808,4,5,6]");
-	asks("v:syscall('openat', 1)", "257 args=[1]");
-	asks("v:syscall('SYS_getpid')", "39");
-	asks("v:syscall(-1)", "-1");
+	rig_asks("v:syscall('openat', 1)", "257 args=[1]");
+	rig_asks("v:syscall('SYS_getpid')", "39");
+	rig_asks("v:syscall(-1)", "-1");
 }
 
 static void buffers_reach_the_guest(void **state)
 {
-	asks("v:syscall(1, {args = {3, 0, 5}, bufs = {'hello'}, ptrs = {1}})",
+	rig_asks("v:syscall(1, {args = {3, 0, 5}, bufs = {'hello'}, ptrs = {1}})",
 	    "1 args=[3,0,5] lens=[5] ptrs=[1] data=hello");
-	asks("v:syscall(1, {bufs = {'........', '', 'xyz'}, ptrs = {0}, "
-	     "nested = {{1, 3, 0}, {parent = 1, child = 2, offset = 0}}})",
+	rig_asks("v:syscall(1, {bufs = {'........', '', 'xyz'}, ptrs = {0}, "
+		 "nested = {{1, 3, 0}, {parent = 1, child = 2, offset = 0}}})",
 	    "1 lens=[8,0,3] ptrs=[0] nested=[0,2,0,0,1,0] data=........xyz");
-	asks("v:syscall(1, {})", "1");
+	rig_asks("v:syscall(1, {})", "1");
 }
 
 static void results_are_tables(void **state)
@@ -115,7 +104,7 @@ static void wrong_links_are_named(void **state)
 
 static void handles_are_awaited_once(void **state)
 {
-	asks("v:syscall_async(1, {bufs = {'hello'}, ptrs = {1}}):await()",
+	rig_asks("v:syscall_async(1, {bufs = {'hello'}, ptrs = {1}}):await()",
 	    "1 lens=[5] ptrs=[1] data=hello aside");
 	rig_passes(BOOT "local a, b = v:syscall_async(1001, {bufs = {'x', 'yz'}}), "
 			"v:syscall_async(9) "
@@ -130,6 +119,17 @@ static void handles_are_awaited_once(void **state)
 	    "syscall_async: handle already awaited");
 	rig_fails(BOOT "v:syscall_async(1, true)", "vm:syscall_async: a1 must be an integer");
 	rig_fails(BOOT "v:syscall_async(1).await()", "handle:await: expected a SyscallHandle");
+	assert_int_equal(fake_syscall_pending, 0);
+}
+
+static void handles_of_a_paused_guest_say_so(void **state)
+{
+	rig_fails(BOOT "local h = v:syscall_async(1002) v:pause() h:await()",
+	    "case.test.lua:1: vm `v`: not booted (cannot await)");
+	/* What has ended before has its result, and after the pause all goes on. */
+	rig_passes(BOOT "local done, h = v:syscall_async(9), v:syscall_async(1002) v:pause() "
+			"t:assert_eq(done:await().ret, 9) pcall(h.await, h) v:resume() "
+			"t:assert_contains(select(2, pcall(h.await, h)), 'was shut down')");
 	assert_int_equal(fake_syscall_pending, 0);
 }
 
@@ -174,6 +174,7 @@ int main(void)
 	    cmocka_unit_test(wrong_tables_are_named),
 	    cmocka_unit_test(wrong_links_are_named),
 	    cmocka_unit_test(handles_are_awaited_once),
+	    cmocka_unit_test(handles_of_a_paused_guest_say_so),
 	    cmocka_unit_test(handles_end_with_their_scope),
 	    cmocka_unit_test(memory_is_read_and_written),
 	};

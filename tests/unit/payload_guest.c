@@ -1,6 +1,7 @@
 /* The payload machine of tests; see the header. */
 #include "payload_guest.h"
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +12,10 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/gmem.h"
 #include "base/loop.h"
+#include "vmm/machine_private.h"
+#include "vmm/template.h"
 
 #define PATIENCE (60 * PV_CLOCK_SECOND)
 
@@ -152,4 +156,80 @@ enum pv_machine_state guest_state(struct guest *guest)
 	enum pv_machine_state state = pv_machine_state(guest->machine);
 	pv_loop_unlock(guest->loop);
 	return state;
+}
+
+/* --- machines --- */
+
+static void ok(int code, const struct pv_err *err)
+{
+	if (code < 0)
+		fail_msg("%s", err->text);
+}
+
+uint32_t machine_peek(struct pv_machine *machine, uint64_t gpa)
+{
+	uint32_t value = 0;
+	assert_int_equal(pv_gmem_read(pv_machine_memory(machine), gpa, &value, sizeof(value)), 0);
+	return value;
+}
+
+void machine_poke(struct pv_machine *machine, uint64_t gpa, uint32_t value)
+{
+	assert_int_equal(pv_gmem_write(pv_machine_memory(machine), gpa, &value, sizeof(value)), 0);
+}
+
+/* Nothing tells when a guest writes to its memory. */
+static void let_run(struct pv_machine *machine, int64_t deadline)
+{
+	pv_loop_lock(machine->loop);
+	const bool stopped = pv_machine_state(machine) == PV_MACHINE_STOPPED;
+	pv_loop_unlock(machine->loop);
+	if (stopped)
+		fail_msg("the guest stopped: %s", pv_machine_stop_reason(machine)->text);
+	assert_true(pv_clock_now() < deadline);
+	poll(NULL, 0, 1);
+}
+
+void machine_wait_above(struct pv_machine *machine, uint32_t value)
+{
+	const int64_t deadline = pv_clock_deadline(PATIENCE);
+	while (machine_peek(machine, PAYLOAD_COUNTER) <= value)
+		let_run(machine, deadline);
+}
+
+void machine_wait_progress(struct pv_machine *machine)
+{
+	const int64_t deadline = pv_clock_deadline(PATIENCE);
+	const uint32_t before = machine_peek(machine, PAYLOAD_COUNTER);
+	while (machine_peek(machine, PAYLOAD_COUNTER) == before)
+		let_run(machine, deadline);
+}
+
+void machine_pause(struct pv_machine *machine)
+{
+	struct pv_err err = PV_ERR_INIT;
+	ok(pv_machine_pause(machine, &err), &err);
+}
+
+void machine_resume(struct pv_machine *machine)
+{
+	struct pv_err err = PV_ERR_INIT;
+	ok(pv_machine_resume(machine, &err), &err);
+}
+
+struct pv_template *machine_freeze(struct pv_machine *machine)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_template *template = NULL;
+	ok(pv_machine_freeze(machine, &template, &err), &err);
+	return template;
+}
+
+struct pv_machine *machine_restore(struct guest *guest, struct pv_template *template)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_machine *machine = NULL;
+	const struct pv_machine_restore options = {.boot = &guest->config};
+	ok(pv_machine_restore(&machine, &guest->kvm, guest->loop, template, &options, &err), &err);
+	return machine;
 }

@@ -65,4 +65,25 @@ void guest_wait_reboots(struct guest *guest, unsigned count);
 
 enum pv_machine_state guest_state(struct guest *guest);
 
+/* --- any machine with a payload; all of these do it or fail the test --- */
+
+struct pv_template;
+
+/* Where payloads count, if they do. */
+#define PAYLOAD_COUNTER 0x9000u
+
+uint32_t machine_peek(struct pv_machine *machine, uint64_t gpa);
+void machine_poke(struct pv_machine *machine, uint64_t gpa, uint32_t value);
+
+/* Wait until it has counted to more than `value`, or to another value than now. */
+void machine_wait_above(struct pv_machine *machine, uint32_t value);
+void machine_wait_progress(struct pv_machine *machine);
+
+void machine_pause(struct pv_machine *machine);
+void machine_resume(struct pv_machine *machine);
+/* The caller's reference. */
+struct pv_template *machine_freeze(struct pv_machine *machine);
+/* A paused machine like the guest's own, of the guest's KVM and loop. The caller destroys it. */
+struct pv_machine *machine_restore(struct guest *guest, struct pv_template *template);
+
 #endif

@@ -48,7 +48,7 @@ static void without_words_it_runs_with_defaults(void **state)
 	assert_null(options.config);
 	assert_null(options.filter);
 	assert_false(options.json || options.verbose || options.quiet || options.no_preflight ||
-		     options.include_slow);
+		     options.include_slow || options.no_build);
 }
 
 static void every_option_is_taken(void **state)
@@ -57,12 +57,13 @@ static void every_option_is_taken(void **state)
 	struct pv_err err;
 	assert_int_equal(
 	    parse(&options, &err, "--config", "c.toml", "--filter=net", "--include-slow",
-		"--timeout", "90", "--json", "-v", "--no-preflight", NULL),
+		"--timeout", "90", "--json", "-v", "--no-preflight", "--no-build", NULL),
 	    0);
 	assert_string_equal(options.config, "c.toml");
 	assert_string_equal(options.filter, "net");
 	assert_true(
-	    options.include_slow && options.json && options.verbose && options.no_preflight);
+	    options.include_slow && options.json && options.verbose && options.no_preflight &&
+	    options.no_build);
 	assert_true(options.timeout_ns == 90 * SECOND);
 	assert_int_equal(parse(&options, &err, "--quiet", NULL), 0);
 	assert_true(options.quiet);
@@ -103,6 +104,10 @@ static void subcommands_are_first_words(void **state)
 	assert_int_equal(parse(&options, &err, "init", NULL), 0);
 	assert_int_equal(options.command, PV_RUNNER_INIT);
 	assert_int_equal(options.word_count, 0);
+	assert_int_equal(parse(&options, &err, "prepare", "linux", "--config", "c", NULL), 0);
+	assert_int_equal(options.command, PV_RUNNER_PREPARE);
+	assert_string_equal(options.words[0], "linux");
+	assert_string_equal(options.config, "c");
 	assert_int_equal(parse(&options, &err, "tests", "list", NULL), 0);
 	assert_int_equal(options.command, PV_RUNNER_RUN);
 	assert_int_equal(options.word_count, 2);
@@ -155,6 +160,8 @@ static void what_is_wrong_is_said(void **state)
 	assert_int_equal(parse(&options, &err, "-v", "-q", NULL), -EINVAL);
 	assert_string_equal(err.text, "--verbose and --quiet exclude each other; give one");
 	assert_int_equal(parse(&options, &err, "list", "--json", NULL), -EINVAL);
+	assert_int_equal(parse(&options, &err, "prepare", "a", "b", NULL), -EINVAL);
+	assert_string_equal(err.text, "prepare takes one profile or none (all), not `b` too");
 }
 
 /* An option that is wrong inside of a cluster of letters, or with a value that it does not take. */

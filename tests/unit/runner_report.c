@@ -65,27 +65,30 @@ static void expect(struct pv_report report, const char *expected)
 	free(text);
 }
 
+/* All files but the first, and the summary. */
+#define UNCLEAN                                                   \
+	"FAIL tests/b.test.lua (1 passed, 1 failed, 1 skipped)\n" \
+	"    FAIL it does not\n"                                  \
+	"        first line\n"                                    \
+	"        \n"                                              \
+	"        third\n"                                         \
+	"        [ 0.1] text\n"                                   \
+	"    FAIL it hung\n"                                      \
+	"    2 test(s) not run\n"                                 \
+	"TIME tests/c.test.lua (0 passed, 0 failed, 0 skipped)\n" \
+	"FAIL tests/d.test.lua\n"                                 \
+	"    chunk_error: d:1: oh\n"                              \
+	"        stack\n"                                         \
+	"          more\n"                                        \
+	"FAIL tests/e.test.lua (1 passed, 0 failed, 0 skipped)\n" \
+	"    chunk_error: the worker died\n"                      \
+	"\n"                                                      \
+	"5 file(s); 3 passed, 1 failed, 2 skipped, 2 file(s) errored; 48.07s\n"
+
 static void the_plain_report(void **state)
 {
 	expect((struct pv_report){0},
-	    "PASS tests/a.test.lua (1 passed, 0 failed, 1 skipped)\n"
-	    "FAIL tests/b.test.lua (1 passed, 1 failed, 1 skipped)\n"
-	    "    FAIL it does not\n"
-	    "        first line\n"
-	    "        \n"
-	    "        third\n"
-	    "        [ 0.1] text\n"
-	    "    FAIL it hung\n"
-	    "    2 test(s) not run\n"
-	    "TIME tests/c.test.lua (0 passed, 0 failed, 0 skipped)\n"
-	    "FAIL tests/d.test.lua\n"
-	    "    chunk_error: d:1: oh\n"
-	    "        stack\n"
-	    "          more\n"
-	    "FAIL tests/e.test.lua (1 passed, 0 failed, 0 skipped)\n"
-	    "    chunk_error: the worker died\n"
-	    "\n"
-	    "5 file(s); 3 passed, 1 failed, 2 skipped, 2 file(s) errored; 48.07s\n");
+	    "PASS tests/a.test.lua (1 passed, 0 failed, 1 skipped)\n" UNCLEAN);
 }
 
 static void the_verbose_report_names_every_test(void **state)
@@ -118,24 +121,7 @@ static void the_verbose_report_names_every_test(void **state)
 
 static void the_quiet_report_leaves_what_is_not_clean(void **state)
 {
-	expect((struct pv_report){.quiet = true},
-	    "FAIL tests/b.test.lua (1 passed, 1 failed, 1 skipped)\n"
-	    "    FAIL it does not\n"
-	    "        first line\n"
-	    "        \n"
-	    "        third\n"
-	    "        [ 0.1] text\n"
-	    "    FAIL it hung\n"
-	    "    2 test(s) not run\n"
-	    "TIME tests/c.test.lua (0 passed, 0 failed, 0 skipped)\n"
-	    "FAIL tests/d.test.lua\n"
-	    "    chunk_error: d:1: oh\n"
-	    "        stack\n"
-	    "          more\n"
-	    "FAIL tests/e.test.lua (1 passed, 0 failed, 0 skipped)\n"
-	    "    chunk_error: the worker died\n"
-	    "\n"
-	    "5 file(s); 3 passed, 1 failed, 2 skipped, 2 file(s) errored; 48.07s\n");
+	expect((struct pv_report){.quiet = true}, UNCLEAN);
 }
 
 static void the_json_report_is_an_object_a_line(void **state)

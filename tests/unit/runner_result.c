@@ -18,25 +18,33 @@
 #include "runner/event.h"
 #include "runner/result.h"
 
+/* Ends the event, gives it to the result and frees its bytes. */
+static void give(struct pv_file_result *result, struct pv_event_writer *writer)
+{
+	struct pv_bytes *out = writer->out;
+	struct pv_event event;
+	struct pv_err err = PV_ERR_INIT;
+	assert_int_equal(pv_event_end(writer), 0);
+	assert_int_equal(
+	    pv_event_parse(&event, out->data + PV_FRAME_HEADER, out->len - PV_FRAME_HEADER, &err),
+	    0);
+	pv_file_result_take(result, &event);
+	pv_event_finish(&event);
+	pv_bytes_finish(out);
+}
+
 /* Gives a result an event with up to two strings; key NULL for none. */
 static void tell(struct pv_file_result *result, const char *kind, const char *key,
     const char *value, const char *key2, const char *value2)
 {
 	struct pv_bytes out = {0};
 	struct pv_event_writer writer;
-	struct pv_event event;
-	struct pv_err err = PV_ERR_INIT;
 	pv_event_begin(&writer, &out, kind, (key != NULL) + (key2 != NULL));
 	if (key)
 		pv_event_str(&writer, key, value);
 	if (key2)
 		pv_event_str(&writer, key2, value2);
-	assert_int_equal(pv_event_end(&writer), 0);
-	assert_int_equal(
-	    pv_event_parse(&event, out.data + PV_FRAME_HEADER, out.len - PV_FRAME_HEADER, &err), 0);
-	pv_file_result_take(result, &event);
-	pv_event_finish(&event);
-	pv_bytes_finish(&out);
+	give(result, &writer);
 }
 
 static void tell_test(struct pv_file_result *result, const char *kind, const char *name)
@@ -48,17 +56,10 @@ static void tell_done(struct pv_file_result *result, const char *status, uint64_
 {
 	struct pv_bytes out = {0};
 	struct pv_event_writer writer;
-	struct pv_event event;
-	struct pv_err err = PV_ERR_INIT;
 	pv_event_begin(&writer, &out, "worker_done", 2);
 	pv_event_str(&writer, "status", status);
 	pv_event_uint(&writer, "not_run", not_run);
-	assert_int_equal(pv_event_end(&writer), 0);
-	assert_int_equal(
-	    pv_event_parse(&event, out.data + PV_FRAME_HEADER, out.len - PV_FRAME_HEADER, &err), 0);
-	pv_file_result_take(result, &event);
-	pv_event_finish(&event);
-	pv_bytes_finish(&out);
+	give(result, &writer);
 }
 
 static void a_file_whose_tests_pass_is_clean(void **state)

@@ -55,13 +55,6 @@ static void ok(int code)
 		fail_msg("%s", err.text);
 }
 
-static uint32_t peek(struct pv_machine *machine, uint64_t gpa)
-{
-	uint32_t value = 0;
-	ok(pv_gmem_read(pv_machine_memory(machine), gpa, &value, 4));
-	return value;
-}
-
 static void check_runs(struct guest *guest, struct pv_machine *machine)
 {
 	pv_loop_lock(guest->loop);
@@ -78,9 +71,9 @@ static void wait_for_rounds(struct guest *guest, struct pv_machine *machine)
 	uint32_t before[8];
 	const int64_t deadline = pv_clock_deadline(60 * PV_CLOCK_SECOND);
 	for (unsigned i = 0; i < guest->config.cpus; i++)
-		before[i] = peek(machine, ROUNDS + 4 * i);
+		before[i] = machine_peek(machine, ROUNDS + 4 * i);
 	for (unsigned i = 0; i < guest->config.cpus; i++) {
-		while (peek(machine, ROUNDS + 4 * i) - before[i] < 2) {
+		while (machine_peek(machine, ROUNDS + 4 * i) - before[i] < 2) {
 			assert_true(pv_clock_now() < deadline);
 			check_runs(guest, machine);
 			poll(NULL, 0, 1);
@@ -89,19 +82,11 @@ static void wait_for_rounds(struct guest *guest, struct pv_machine *machine)
 	check_runs(guest, machine);
 }
 
-static struct pv_machine *restore(struct guest *guest, struct pv_template *template)
-{
-	struct pv_machine *machine = NULL;
-	const struct pv_machine_restore options = {.boot = &guest->config};
-	ok(pv_machine_restore(&machine, &guest->kvm, guest->loop, template, &options, &err));
-	return machine;
-}
-
 static struct pv_machine *restore_file(struct guest *guest, const char *path)
 {
 	struct pv_template *template = NULL;
 	ok(pv_template_open(&template, path, true, &err));
-	struct pv_machine *machine = restore(guest, template);
+	struct pv_machine *machine = machine_restore(guest, template);
 	pv_template_unref(template);
 	return machine;
 }
@@ -112,7 +97,7 @@ static void start(struct guest *guest, unsigned cpus)
 	guest_start(guest, summer, summer_end);
 	guest_wait_console(guest, ".");
 	wait_for_rounds(guest, guest->machine);
-	ok(pv_machine_pause(guest->machine, &err));
+	machine_pause(guest->machine);
 }
 
 static void save(struct pv_machine *machine, const char *path)
@@ -137,9 +122,9 @@ static void test_a_changed_word_is_noticed(void **state)
 	struct guest *guest = *state;
 	start(guest, 2);
 	const uint64_t gpa = AREA(1) + 0x1240;
-	const uint32_t wrong = peek(guest->machine, gpa) ^ 1;
+	const uint32_t wrong = machine_peek(guest->machine, gpa) ^ 1;
 	ok(pv_gmem_write(pv_machine_memory(guest->machine), gpa, &wrong, 4));
-	ok(pv_machine_resume(guest->machine, &err));
+	machine_resume(guest->machine);
 	guest_wait_console(guest, "!");
 	guest_wait_stopped(guest);
 }
@@ -150,13 +135,13 @@ static void cycle_one_file(struct guest *guest, unsigned cpus)
 	make_path(path, sizeof(path));
 	start(guest, cpus);
 	save(guest->machine, path);
-	const uint32_t saved = peek(guest->machine, ROUNDS);
+	const uint32_t saved = machine_peek(guest->machine, ROUNDS);
 	pv_machine_destroy(guest->machine);
 	guest->machine = NULL;
 	for (unsigned i = 0; i < CYCLES; i++) {
 		guest->machine = restore_file(guest, path);
-		assert_int_equal(peek(guest->machine, ROUNDS), saved);
-		ok(pv_machine_resume(guest->machine, &err));
+		assert_int_equal(machine_peek(guest->machine, ROUNDS), saved);
+		machine_resume(guest->machine);
 		wait_for_rounds(guest, guest->machine);
 		pv_machine_destroy(guest->machine);
 		guest->machine = NULL;
@@ -189,25 +174,25 @@ static void chain(struct guest *guest, unsigned cpus)
 			next = restore_file(guest, path);
 		} else {
 			ok(pv_machine_freeze(guest->machine, &template, &err));
-			next = restore(guest, template);
+			next = machine_restore(guest, template);
 		}
 		pv_template_unref(template);
 		pv_machine_destroy(guest->machine);
 		guest->machine = next;
-		const uint32_t saved = peek(next, ROUNDS);
-		ok(pv_machine_resume(next, &err));
+		const uint32_t saved = machine_peek(next, ROUNDS);
+		machine_resume(next);
 		wait_for_rounds(guest, next);
-		ok(pv_machine_pause(next, &err));
+		machine_pause(next);
 		if (i % 3 != 0)
 			continue;
 		ok(pv_machine_rewind(next, &err));
-		assert_int_equal(peek(next, ROUNDS), saved);
-		ok(pv_machine_resume(next, &err));
+		assert_int_equal(machine_peek(next, ROUNDS), saved);
+		machine_resume(next);
 		wait_for_rounds(guest, next);
-		ok(pv_machine_pause(next, &err));
+		machine_pause(next);
 	}
 	unlink(path);
-	assert_true(peek(guest->machine, ROUNDS) > 2 * CYCLES);
+	assert_true(machine_peek(guest->machine, ROUNDS) > 2 * CYCLES);
 	assert_int_equal(guest->stops, 0);
 }
 

@@ -2,7 +2,6 @@
  * hit the guest that takes its place. Needs /dev/kvm. */
 #include <errno.h>
 #include <linux/kvm.h>
-#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,14 +13,12 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/gmem.h"
 #include "base/loop.h"
 #include "payload_guest.h"
 #include "vmm/machine_private.h"
 #include "vmm/template_private.h"
 
-#define COUNTER 0x9000u
-#define CRASH	0x9004u
+#define CRASH 0x9004u
 
 /* Counts at 0x9000; told to at 0x9004, it faults without an interrupt table: a triple fault. */
 PAYLOAD(faulter, PRINT(".") "1: incl 0x1000; cmpl $0, 0x1004; je 1b\n"
@@ -36,57 +33,14 @@ static void ok(int code)
 		fail_msg("%s", err.text);
 }
 
-static uint32_t peek(struct pv_machine *machine, uint64_t gpa)
-{
-	uint32_t value = 0;
-	ok(pv_gmem_read(pv_machine_memory(machine), gpa, &value, 4));
-	return value;
-}
-
-static void poke(struct pv_machine *machine, uint64_t gpa, uint32_t value)
-{
-	ok(pv_gmem_write(pv_machine_memory(machine), gpa, &value, 4));
-}
-
-/* Fails when the guest stops first. */
-static void wait_for_progress(struct guest *guest, struct pv_machine *machine)
-{
-	const uint32_t before = peek(machine, COUNTER);
-	const int64_t deadline = pv_clock_deadline(60 * PV_CLOCK_SECOND);
-	while (peek(machine, COUNTER) == before) {
-		assert_true(pv_clock_now() < deadline);
-		pv_loop_lock(guest->loop);
-		const bool stopped = pv_machine_state(machine) == PV_MACHINE_STOPPED;
-		pv_loop_unlock(guest->loop);
-		if (stopped)
-			fail_msg("the guest stopped: %s", pv_machine_stop_reason(machine)->text);
-		poll(NULL, 0, 1);
-	}
-}
-
-static struct pv_template *freeze(struct pv_machine *machine)
-{
-	struct pv_template *template = NULL;
-	ok(pv_machine_freeze(machine, &template, &err));
-	return template;
-}
-
-static struct pv_machine *restore(struct guest *guest, struct pv_template *template)
-{
-	struct pv_machine *machine = NULL;
-	const struct pv_machine_restore options = {.boot = &guest->config};
-	ok(pv_machine_restore(&machine, &guest->kvm, guest->loop, template, &options, &err));
-	return machine;
-}
-
 /* A guest that counts, paused and frozen. */
 static struct pv_template *run_and_freeze(struct guest *guest)
 {
 	guest_start(guest, faulter, faulter_end);
 	guest_wait_console(guest, ".");
-	wait_for_progress(guest, guest->machine);
-	ok(pv_machine_pause(guest->machine, &err));
-	return freeze(guest->machine);
+	machine_wait_progress(guest->machine);
+	machine_pause(guest->machine);
+	return machine_freeze(guest->machine);
 }
 
 static struct kvm_vcpu_events get_events(struct pv_machine *machine)
@@ -121,8 +75,8 @@ static void test_a_triple_fault_does_not_survive_a_rewind(void **state)
 	make_triple_fault(guest->machine);
 	ok(pv_machine_rewind(guest->machine, &err));
 	assert_int_equal(get_events(guest->machine).triple_fault.pending, 0);
-	ok(pv_machine_resume(guest->machine, &err));
-	wait_for_progress(guest, guest->machine);
+	machine_resume(guest->machine);
+	machine_wait_progress(guest->machine);
 	assert_int_equal(guest->stops, 0);
 	pv_template_unref(template);
 }
@@ -132,17 +86,17 @@ static void test_a_triple_fault_is_part_of_a_snapshot(void **state)
 	struct guest *guest = *state;
 	struct pv_template *sound = run_and_freeze(guest);
 	make_triple_fault(guest->machine);
-	struct pv_template *template = freeze(guest->machine);
+	struct pv_template *template = machine_freeze(guest->machine);
 	pv_machine_destroy(guest->machine);
-	guest->machine = restore(guest, template);
+	guest->machine = machine_restore(guest, template);
 	assert_int_equal(get_events(guest->machine).triple_fault.pending, 1);
-	ok(pv_machine_resume(guest->machine, &err));
+	machine_resume(guest->machine);
 	guest_wait_stopped(guest);
 	assert_int_equal(guest->stop.kind, PV_MACHINE_STOP_CRASHED);
 	/* The one before it goes on as often as one likes. */
-	struct pv_machine *other = restore(guest, sound);
-	ok(pv_machine_resume(other, &err));
-	wait_for_progress(guest, other);
+	struct pv_machine *other = machine_restore(guest, sound);
+	machine_resume(other);
+	machine_wait_progress(other);
 	pv_machine_destroy(other);
 	pv_template_unref(template);
 	pv_template_unref(sound);
@@ -165,8 +119,8 @@ static void test_the_address_of_a_page_fault_is_kept(void **state)
 	events.exception_has_payload = 1;
 	events.exception_payload = 0xdeadb000;
 	set_events(guest->machine, events);
-	struct pv_template *template = freeze(guest->machine);
-	struct pv_machine *other = restore(guest, template);
+	struct pv_template *template = machine_freeze(guest->machine);
+	struct pv_machine *other = machine_restore(guest, template);
 	const struct kvm_vcpu_events restored = get_events(other);
 	assert_int_equal(restored.exception.pending, 1);
 	assert_int_equal(restored.exception.injected, 0);
@@ -226,9 +180,9 @@ static void test_a_crash_in_a_race_with_a_pause(void **state)
 	unsigned crashed = 0;
 	int64_t delay = 1000;
 	for (unsigned i = 0; i < 200; i++) {
-		ok(pv_machine_resume(guest->machine, &err));
-		wait_for_progress(guest, guest->machine);
-		poke(guest->machine, CRASH, 1);
+		machine_resume(guest->machine);
+		machine_wait_progress(guest->machine);
+		machine_poke(guest->machine, CRASH, 1);
 		spin(delay);
 		if (pv_machine_pause(guest->machine, &err) == 0) {
 			ok(pv_machine_rewind(guest->machine, &err));
@@ -237,13 +191,13 @@ static void test_a_crash_in_a_race_with_a_pause(void **state)
 			crashed++;
 			delay -= delay / 8;
 			pv_machine_destroy(guest->machine);
-			guest->machine = restore(guest, template);
+			guest->machine = machine_restore(guest, template);
 		}
-		assert_int_equal(peek(guest->machine, CRASH), 0);
+		assert_int_equal(machine_peek(guest->machine, CRASH), 0);
 	}
 	assert_int_equal(guest->stops, crashed);
-	ok(pv_machine_resume(guest->machine, &err));
-	wait_for_progress(guest, guest->machine);
+	machine_resume(guest->machine);
+	machine_wait_progress(guest->machine);
 	print_message("%u of 200 had crashed\n", crashed);
 	pv_template_unref(template);
 }

@@ -81,20 +81,6 @@ static void only_a_page_that_was_placed_is_renewed(void **state)
 
 /* --- machines --- */
 
-static void pause_it(struct pv_machine *machine)
-{
-	struct pv_err err = PV_ERR_INIT;
-	if (pv_machine_pause(machine, &err) < 0)
-		fail_msg("%s", err.text);
-}
-
-static void resume_it(struct pv_machine *machine)
-{
-	struct pv_err err = PV_ERR_INIT;
-	if (pv_machine_resume(machine, &err) < 0)
-		fail_msg("%s", err.text);
-}
-
 /* The next status that the guest stores. */
 static uint8_t next_status(struct guest *guest, struct pv_machine *machine)
 {
@@ -118,7 +104,7 @@ static bool is_announced(struct guest *guest, struct pv_machine *machine)
 	const bool runs = pv_machine_state(machine) == PV_MACHINE_RUNNING;
 	pv_loop_unlock(guest->loop);
 	if (!runs)
-		resume_it(machine);
+		machine_resume(machine);
 	/* The first one may have been read before the pause. */
 	next_status(guest, machine);
 	return next_status(guest, machine) & 1u << PV_LAYOUT_GPE_GENERATION;
@@ -131,7 +117,7 @@ static struct pv_template *start_and_freeze(struct guest *guest, bool place)
 	struct pv_template *template = NULL;
 	guest_start(guest, teller, teller_end);
 	guest_wait_console(guest, ".");
-	pause_it(guest->machine);
+	machine_pause(guest->machine);
 	const struct id id = make(guest->config.rng_seed);
 	if (place)
 		assert_int_equal(
@@ -174,20 +160,20 @@ static void each_copy_and_each_rewind_is_a_new_generation(void **state)
 	assert_true(is_announced(guest, a));
 	const struct id of_a = id_of(a);
 	assert_false(same(of_a, first));
-	pause_it(a);
-	resume_it(a);
+	machine_pause(a);
+	machine_resume(a);
 	assert_true(same(id_of(a), of_a));
-	pause_it(a);
+	machine_pause(a);
 	if (pv_machine_rewind(a, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_true(same(id_of(a), first));
-	resume_it(a);
+	machine_resume(a);
 	assert_false(same(id_of(a), first));
 	assert_false(same(id_of(a), of_a));
 	pv_machine_destroy(a);
 
 	guest->machine = fork_of(guest, template, false);
-	resume_it(guest->machine);
+	machine_resume(guest->machine);
 	assert_false(same(id_of(guest->machine), first));
 	assert_false(same(id_of(guest->machine), of_a));
 	pv_template_unref(template);
@@ -222,15 +208,15 @@ static void an_event_may_wait_but_not_for_ever(void **state)
 		pv_loop_lock(guest->loop);
 		pv_machine_announce_late(guest->machine);
 		pv_loop_unlock(guest->loop);
-		resume_it(guest->machine);
+		machine_resume(guest->machine);
 		assert_false(same(id_of(guest->machine), first));
 		/* It stands still, and time with it. */
-		pause_it(guest->machine);
+		machine_pause(guest->machine);
 		pv_loop_lock(guest->loop);
 		pv_machine_announce(guest->machine);
 		assert_true(guest->machine->event_due);
 		pv_loop_unlock(guest->loop);
-		resume_it(guest->machine);
+		machine_resume(guest->machine);
 		pv_loop_lock(guest->loop);
 		if (i == 0)
 			pv_machine_announce(guest->machine);

@@ -29,25 +29,6 @@ PAYLOAD(rebooter, PRINT("r") "mov $0xfe, %al; out %al, $0x64\n" FOREVER);
 /* Says one thing and powers off. */
 PAYLOAD(quitter, PRINT("q") POWER_OFF FOREVER);
 
-static uint32_t count_now(struct guest *guest)
-{
-	uint32_t value = 0;
-	assert_int_equal(
-	    pv_gmem_read(pv_machine_memory(guest->machine), 0x9000, &value, sizeof(value)), 0);
-	return value;
-}
-
-/* Waits until the counter has moved on. */
-static void wait_for_progress(struct guest *guest)
-{
-	uint32_t before = count_now(guest);
-	int64_t deadline = pv_clock_deadline(60 * PV_CLOCK_SECOND);
-	while (count_now(guest) == before) {
-		assert_true(pv_clock_now() < deadline);
-		poll(NULL, 0, 1);
-	}
-}
-
 static void test_paused_guest_stands_still_and_goes_on(void **state)
 {
 	struct guest *guest = *state;
@@ -55,15 +36,15 @@ static void test_paused_guest_stands_still_and_goes_on(void **state)
 	guest_start(guest, counter, counter_end);
 	guest_wait_console(guest, ".");
 	for (unsigned i = 0; i < 5; i++) {
-		wait_for_progress(guest);
+		machine_wait_progress(guest->machine);
 		assert_int_equal(pv_machine_pause(guest->machine, &err), 0);
 		assert_int_equal(guest_state(guest), PV_MACHINE_PAUSED);
-		uint32_t before = count_now(guest);
+		uint32_t before = machine_peek(guest->machine, PAYLOAD_COUNTER);
 		poll(NULL, 0, 2);
-		assert_int_equal(count_now(guest), before);
+		assert_int_equal(machine_peek(guest->machine, PAYLOAD_COUNTER), before);
 		assert_int_equal(pv_machine_resume(guest->machine, &err), 0);
 	}
-	wait_for_progress(guest);
+	machine_wait_progress(guest->machine);
 	assert_int_equal(guest->console_len, 1);
 }
 
@@ -120,11 +101,11 @@ static void test_reset_starts_over(void **state)
 	struct pv_err err = PV_ERR_INIT;
 	guest_start(guest, counter, counter_end);
 	guest_wait_console(guest, ".");
-	wait_for_progress(guest);
+	machine_wait_progress(guest->machine);
 	assert_int_equal(pv_machine_reset(guest->machine, &err), 0);
 	assert_int_equal(guest->reboots, 1);
 	guest_wait_console(guest, "..");
-	wait_for_progress(guest);
+	machine_wait_progress(guest->machine);
 }
 
 static void test_frozen_guest_time_does_not_pass(void **state)

@@ -15,7 +15,6 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/gmem.h"
 #include "base/loop.h"
 #include "payload_guest.h"
 #include "vmm/machine_private.h"
@@ -86,42 +85,6 @@ PAYLOAD(talker, "mov $0x3f9, %dx; mov $1, %al; out %al, %dx; mov $0x3f8, %dx\n"
 		"1: mov $'a', %al; 2: out %al, %dx; inc %al; cmp $'z'+1, %al; jne 2b; incl 0x1000; "
 		"jmp 1b");
 
-static uint32_t peek(struct pv_machine *machine, uint64_t gpa)
-{
-	uint32_t value = 0;
-	assert_int_equal(pv_gmem_read(pv_machine_memory(machine), gpa, &value, 4), 0);
-	return value;
-}
-
-static void wait_for_progress(struct pv_machine *machine)
-{
-	uint32_t before = peek(machine, 0x9000);
-	int64_t deadline = pv_clock_deadline(60 * PV_CLOCK_SECOND);
-	while (peek(machine, 0x9000) == before) {
-		assert_true(pv_clock_now() < deadline);
-		poll(NULL, 0, 1);
-	}
-}
-
-static struct pv_template *freeze(struct pv_machine *machine)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_template *template = NULL;
-	if (pv_machine_freeze(machine, &template, &err) < 0)
-		fail_msg("%s", err.text);
-	return template;
-}
-
-static struct pv_machine *restore(struct guest *guest, struct pv_template *template, bool clock_now)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_machine *machine = NULL;
-	const struct pv_machine_restore options = {.boot = &guest->config, .clock_now = clock_now};
-	if (pv_machine_restore(&machine, &guest->kvm, guest->loop, template, &options, &err) < 0)
-		fail_msg("%s", err.text);
-	return machine;
-}
-
 static void assert_same_state(const struct pv_template *a, const struct pv_template *b)
 {
 	size_t at = 0;
@@ -148,11 +111,9 @@ static void assert_same_state(const struct pv_template *a, const struct pv_templ
 
 static void run_and_pause(struct guest *guest)
 {
-	struct pv_err err = PV_ERR_INIT;
 	guest_wait_console(guest, ".");
-	wait_for_progress(guest->machine);
-	if (pv_machine_pause(guest->machine, &err) < 0)
-		fail_msg("%s", err.text);
+	machine_wait_progress(guest->machine);
+	machine_pause(guest->machine);
 }
 
 /* Saves, restores into a fresh machine, saves that, lets it go on. */
@@ -160,24 +121,23 @@ static void check_self(struct guest *guest)
 {
 	struct pv_err err = PV_ERR_INIT;
 	run_and_pause(guest);
-	struct pv_template *first = freeze(guest->machine);
-	struct pv_machine *other = restore(guest, first, false);
+	struct pv_template *first = machine_freeze(guest->machine);
+	struct pv_machine *other = machine_restore(guest, first);
 	poll(NULL, 0, 20); /* longer than any timer of a payload */
-	struct pv_template *second = freeze(other);
+	struct pv_template *second = machine_freeze(other);
 	assert_same_state(first, second);
 	/* And into a used one. */
-	if (pv_machine_resume(other, &err) < 0)
-		fail_msg("%s", err.text);
-	wait_for_progress(other);
-	assert_int_equal(pv_machine_pause(other, &err), 0);
+	machine_resume(other);
+	machine_wait_progress(other);
+	machine_pause(other);
 	if (pv_machine_rewind(other, &err) < 0)
 		fail_msg("%s", err.text);
-	struct pv_template *third = freeze(other);
+	struct pv_template *third = machine_freeze(other);
 	assert_same_state(first, third);
-	if (pv_machine_resume(other, &err) < 0 || pv_machine_resume(guest->machine, &err) < 0)
-		fail_msg("%s", err.text);
-	wait_for_progress(other);
-	wait_for_progress(guest->machine);
+	machine_resume(other);
+	machine_resume(guest->machine);
+	machine_wait_progress(other);
+	machine_wait_progress(guest->machine);
 	pv_machine_destroy(other);
 	pv_template_unref(first);
 	pv_template_unref(second);
@@ -205,9 +165,9 @@ static void wait_for_all(struct pv_machine *machine)
 	uint32_t before[4];
 	const int64_t deadline = pv_clock_deadline(60 * PV_CLOCK_SECOND);
 	for (unsigned i = 0; i < 4; i++)
-		before[i] = peek(machine, 0x9000 + 4 * i);
+		before[i] = machine_peek(machine, 0x9000 + 4 * i);
 	for (unsigned i = 0; i < 4; i++) {
-		while (peek(machine, 0x9000 + 4 * i) == before[i]) {
+		while (machine_peek(machine, 0x9000 + 4 * i) == before[i]) {
 			assert_true(pv_clock_now() < deadline);
 			poll(NULL, 0, 1);
 		}
@@ -224,13 +184,13 @@ static void test_four_busy_vcpus_go_on(void **state)
 	guest_wait_console(guest, ".");
 	wait_for_all(guest->machine);
 	assert_int_equal(pv_machine_pause(guest->machine, &err), 0);
-	struct pv_template *template = freeze(guest->machine);
+	struct pv_template *template = machine_freeze(guest->machine);
 	for (unsigned i = 0; i < 3; i++) {
-		struct pv_machine *machine = restore(guest, template, false);
+		struct pv_machine *machine = machine_restore(guest, template);
 		for (unsigned k = 0; k < 4; k++)
-			assert_int_equal(
-			    peek(machine, 0x9000 + 4 * k), peek(guest->machine, 0x9000 + 4 * k));
-		struct pv_template *again = freeze(machine);
+			assert_int_equal(machine_peek(machine, 0x9000 + 4 * k),
+			    machine_peek(guest->machine, 0x9000 + 4 * k));
+		struct pv_template *again = machine_freeze(machine);
 		assert_same_state(template, again);
 		pv_template_unref(again);
 		assert_int_equal(pv_machine_resume(machine, &err), 0);
@@ -263,14 +223,14 @@ static void test_saved_again_is_the_same_without_devices(void **state)
 	guest->config.no_devices = true;
 	guest->config.cpus = 2;
 	guest_start(guest, counter, counter_end);
-	wait_for_progress(guest->machine);
+	machine_wait_progress(guest->machine);
 	assert_int_equal(pv_machine_pause(guest->machine, &err), 0);
-	struct pv_template *first = freeze(guest->machine);
-	struct pv_machine *other = restore(guest, first, false);
-	struct pv_template *second = freeze(other);
+	struct pv_template *first = machine_freeze(guest->machine);
+	struct pv_machine *other = machine_restore(guest, first);
+	struct pv_template *second = machine_freeze(other);
 	assert_same_state(first, second);
 	assert_int_equal(pv_machine_resume(other, &err), 0);
-	wait_for_progress(other);
+	machine_wait_progress(other);
 	pv_machine_destroy(other);
 	pv_template_unref(first);
 	pv_template_unref(second);
@@ -297,14 +257,14 @@ static void test_sse_goes_on(void **state)
 	struct pv_err err = PV_ERR_INIT;
 	guest_start(guest, vectors, vectors_end);
 	run_and_pause(guest);
-	struct pv_template *template = freeze(guest->machine);
+	struct pv_template *template = machine_freeze(guest->machine);
 	for (unsigned i = 0; i < 20; i++) {
-		struct pv_machine *machine = restore(guest, template, false);
+		struct pv_machine *machine = machine_restore(guest, template);
 		pv_template_unref(template);
 		assert_int_equal(pv_machine_resume(machine, &err), 0);
-		wait_for_progress(machine);
+		machine_wait_progress(machine);
 		assert_int_equal(pv_machine_pause(machine, &err), 0);
-		template = freeze(machine);
+		template = machine_freeze(machine);
 		pv_machine_destroy(machine);
 	}
 	pv_template_unref(template);
@@ -343,15 +303,15 @@ static void test_all_fpu_state_comes_back(void **state)
 		memset(vcpu->xsave + 576 + 16 * i, 0x60 + (int)i, 16);
 	memcpy(vcpu->xsave + 512, &wanted, sizeof(wanted));
 	assert_int_equal(ioctl(fd, KVM_SET_XSAVE, vcpu->xsave), 0);
-	struct pv_template *template = freeze(guest->machine);
+	struct pv_template *template = machine_freeze(guest->machine);
 	assert_memory_equal(template->vcpus[0].xsave + 32, vcpu->xsave + 32, 8 * 16 - 6);
 	if (has_avx)
 		assert_memory_equal(template->vcpus[0].xsave + 576, vcpu->xsave + 576, 256);
-	struct pv_machine *other = restore(guest, template, false);
+	struct pv_machine *other = machine_restore(guest, template);
 	assert_int_equal(pv_machine_resume(other, &err), 0);
-	wait_for_progress(other);
+	machine_wait_progress(other);
 	assert_int_equal(pv_machine_pause(other, &err), 0);
-	struct pv_template *later = freeze(other);
+	struct pv_template *later = machine_freeze(other);
 	assert_memory_equal(later->vcpus[0].xsave, template->vcpus[0].xsave, 576 + 256);
 	free(vcpu);
 	pv_template_unref(later);
@@ -369,12 +329,12 @@ static void test_the_serial_port_goes_on_where_it_was(void **state)
 	pv_loop_lock(guest->loop);
 	assert_int_equal(pv_machine_console_input(guest->machine, "0123456789abcdefghij", 20), 20);
 	pv_loop_unlock(guest->loop);
-	struct pv_template *template = freeze(guest->machine);
+	struct pv_template *template = machine_freeze(guest->machine);
 	pv_machine_destroy(guest->machine);
-	guest->machine = restore(guest, template, false);
+	guest->machine = machine_restore(guest, template);
 	assert_true(guest->machine->serial.irq_level == false);
 	assert_int_equal(guest->machine->serial.fifo_count + guest->machine->serial.input.len, 20);
-	struct pv_template *again = freeze(guest->machine);
+	struct pv_template *again = machine_freeze(guest->machine);
 	assert_same_state(template, again);
 	pv_template_unref(again);
 	pv_template_unref(template);
@@ -402,17 +362,21 @@ static int64_t guest_time(struct guest *guest, struct pv_machine *machine)
 static void test_time_stands_still_or_jumps(void **state)
 {
 	struct guest *guest = *state;
+	struct pv_err err = PV_ERR_INIT;
 	const int64_t begin = 1000000000 * PV_CLOCK_SECOND;
 	guest->config.initial_time_ns = &begin;
 	guest_start(guest, counter, counter_end);
 	run_and_pause(guest);
 	const int64_t paused = guest_time(guest, guest->machine);
-	struct pv_template *template = freeze(guest->machine);
+	struct pv_template *template = machine_freeze(guest->machine);
 	poll(NULL, 0, 20);
-	struct pv_machine *still = restore(guest, template, false);
+	struct pv_machine *still = machine_restore(guest, template);
 	assert_int_equal(guest_time(guest, still), paused);
 	const int64_t before = pv_clock_wall();
-	struct pv_machine *jumped = restore(guest, template, true);
+	struct pv_machine *jumped = NULL;
+	const struct pv_machine_restore now = {.boot = &guest->config, .clock_now = true};
+	assert_int_equal(
+	    pv_machine_restore(&jumped, &guest->kvm, guest->loop, template, &now, &err), 0);
 	assert_true(guest_time(guest, jumped) >= before);
 	assert_true(guest_time(guest, jumped) <= pv_clock_wall());
 	/* The date alone, and to whatever it is told. */
@@ -420,7 +384,6 @@ static void test_time_stands_still_or_jumps(void **state)
 	const uint64_t lived = pv_guest_clock_elapsed(&still->clock);
 	assert_int_equal(pv_guest_clock_elapsed(&jumped->clock), lived);
 	pv_loop_unlock(guest->loop);
-	struct pv_err err = PV_ERR_INIT;
 	assert_int_equal(pv_machine_set_date(jumped, begin, &err), 0);
 	pv_loop_lock(guest->loop);
 	assert_int_equal(pv_guest_clock_elapsed(&jumped->clock), lived);
@@ -438,7 +401,7 @@ static void test_the_owner_has_a_section_of_its_own(void **state)
 	size_t len = 1;
 	guest_start(guest, counter, counter_end);
 	run_and_pause(guest);
-	struct pv_template *template = freeze(guest->machine);
+	struct pv_template *template = machine_freeze(guest->machine);
 	assert_null(pv_template_owner(template, &len));
 	assert_int_equal(len, 0);
 	assert_int_equal(pv_template_set_owner(template, "name", 4, &err), 0);

@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,7 +17,6 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/gmem.h"
 #include "base/hash.h"
@@ -68,22 +66,6 @@ static int tear_down(void **state)
 	rmdir(fixture->folder);
 	void *guest = &fixture->guest;
 	return guest_tear_down(&guest);
-}
-
-static uint32_t peek(struct pv_machine *machine, uint64_t gpa)
-{
-	uint32_t value = 0;
-	assert_int_equal(pv_gmem_read(pv_machine_memory(machine), gpa, &value, 4), 0);
-	return value;
-}
-
-static void wait_until_above(struct pv_machine *machine, uint32_t value)
-{
-	int64_t deadline = pv_clock_deadline(60 * PV_CLOCK_SECOND);
-	while (peek(machine, 0x9000) <= value) {
-		assert_true(pv_clock_now() < deadline);
-		poll(NULL, 0, 1);
-	}
 }
 
 /* A template with something in its memory, and its file. */
@@ -171,7 +153,7 @@ static void test_what_is_written_comes_back(void **state)
 	struct fixture *fixture = *state;
 	struct pv_err err = PV_ERR_INIT;
 	make_file(fixture);
-	const uint32_t frozen = peek(fixture->guest.machine, 0x9000);
+	const uint32_t frozen = machine_peek(fixture->guest.machine, 0x9000);
 	struct pv_template *opened = open_file(fixture, true);
 	assert_int_equal(opened->state.len, fixture->template->state.len);
 	assert_memory_equal(opened->state.data, fixture->template->state.data, opened->state.len);
@@ -188,9 +170,9 @@ static void test_what_is_written_comes_back(void **state)
 	struct pv_machine *machine = restore(fixture, opened, &err);
 	if (!machine)
 		fail_msg("%s", err.text);
-	assert_int_equal(peek(machine, 0x9000), frozen);
+	assert_int_equal(machine_peek(machine, 0x9000), frozen);
 	for (uint32_t at = 0x100000; at < 0x180000; at += 4096)
-		assert_int_equal(peek(machine, at), at);
+		assert_int_equal(machine_peek(machine, at), at);
 	/* A template of it, in memory again, and a file of that. */
 	struct pv_template *again = NULL;
 	assert_int_equal(pv_machine_freeze(machine, &again, &err), 0);
@@ -201,7 +183,7 @@ static void test_what_is_written_comes_back(void **state)
 	again = open_file(fixture, true);
 	assert_memory_equal(again->state.data, opened->state.data, opened->state.len);
 	assert_int_equal(pv_machine_resume(machine, &err), 0);
-	wait_until_above(machine, frozen + 100);
+	machine_wait_above(machine, frozen + 100);
 	pv_machine_destroy(machine);
 	pv_template_unref(again);
 	pv_template_unref(opened);
@@ -334,7 +316,7 @@ static void test_machines_outlive_their_file(void **state)
 	struct pv_err err = PV_ERR_INIT;
 	make_file(fixture);
 	struct pv_template *opened = open_file(fixture, false);
-	const uint32_t frozen = peek(fixture->guest.machine, 0x9000);
+	const uint32_t frozen = machine_peek(fixture->guest.machine, 0x9000);
 	struct pv_machine *machine = restore(fixture, opened, &err);
 	assert_non_null(machine);
 	assert_int_equal(pv_machine_resume(machine, &err), 0);
@@ -345,13 +327,13 @@ static void test_machines_outlive_their_file(void **state)
 	assert_int_equal(pv_template_write(other, fixture->path, NULL, &err), 0);
 	pv_template_unref(other);
 	assert_int_equal(unlink(fixture->path), 0);
-	wait_until_above(machine, frozen + 100);
+	machine_wait_above(machine, frozen + 100);
 	for (uint32_t at = 0x100000; at < 0x180000; at += 4096)
-		assert_int_equal(peek(machine, at), at);
+		assert_int_equal(machine_peek(machine, at), at);
 	struct pv_machine *late = restore(fixture, opened, &err);
 	assert_non_null(late);
 	pv_template_unref(opened);
-	assert_int_equal(peek(late, 0x17f000), 0x17f000);
+	assert_int_equal(machine_peek(late, 0x17f000), 0x17f000);
 	pv_machine_destroy(late);
 	pv_machine_destroy(machine);
 }

@@ -242,3 +242,15 @@ void world_expect_whole(const struct world *world)
 		assert_int_equal(world->ports[i].closed, 0);
 	}
 }
+
+void world_say_to_nobody(struct world *world, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct peer stranger = peer_new(5000 + i, 6000);
+		const struct virtio_vsock_hdr header =
+		    peer_header(&stranger, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0);
+		if (!guest_add_tx(&world->f.guest, &header, NULL, 0, false))
+			break;
+		guest_kick(&world->f.guest, VIRTIO_VSOCK_QUEUE_TX);
+	}
+}

@@ -51,6 +51,9 @@ void world_port_sends(struct world *world, unsigned conn);
 void world_peer_sends(struct world *world, unsigned conn, bool kick);
 /* Takes packets in the guest. */
 void world_hear(struct world *world, unsigned packets);
+/* That many packets for connections that nobody knows: each is answered by a RST, from port 5000
+ * on. */
+void world_say_to_nobody(struct world *world, unsigned count);
 /* What resuming amounts to for a guest: a kick without need on every queue. */
 void world_kick_all(struct world *world);
 /* A round of traffic in all directions; the guest is short of buffers in most of them. */

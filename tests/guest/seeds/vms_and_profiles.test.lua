@@ -80,6 +80,8 @@ test("another profile by its name", function(t)
 	t:assert_eq(provium.a:profile(), "peios-debug")
 	provium.a:boot()
 	t:assert_contains(provium.a:read_file("/proc/cmdline"), "console=hvc0 debug")
+	-- The console is there from the kernel's first line on.
+	t:assert_contains(provium.a:console():read_log(), "[    0.000000] Linux version ")
 end)
 
 test("boot options in detail", function(t)

@@ -4,9 +4,9 @@
  * by half runs a guest into the ground in ways that nobody can explain; compatibility is the
  * business of the snapshot's version.
  *
- * Called by the loaders of virtio/, see virtio/state.h.
+ * Called by whoever loads the state of a device or a machine.
  */
-#include "virtio/fields.h"
+#include "base/fields.h"
 
 #include <errno.h>
 #include <inttypes.h>

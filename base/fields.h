@@ -1,10 +1,10 @@
 /*
  * Reading a map of a snapshot field by field, strictly: every field that is asked for must be there
- * with its type and within its limit, and nothing else may be. Private to virtio/. The first error
- * sticks, so a struct is read in a row and checked once. No state of its own; any thread.
+ * with its type and within its limit, and nothing else may be. The first error sticks, so a struct
+ * is read in a row and checked once. No state of its own; any thread.
  */
-#ifndef PV_VIRTIO_FIELDS_H
-#define PV_VIRTIO_FIELDS_H
+#ifndef PV_BASE_FIELDS_H
+#define PV_BASE_FIELDS_H
 
 #include <stdbool.h>
 #include <stddef.h>
