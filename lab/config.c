@@ -22,44 +22,6 @@
 #define CACHE_MAX_SIZE_DEFAULT (UINT64_C(20) << 30)
 #define PROFILE_FILE	       "profile.provium.toml"
 
-/* --- small pieces --- */
-
-char *pv_config_format(const char *fmt, const char *a, const char *b)
-{
-	struct pv_bytes text = {0};
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	int status = pv_bytes_printf(&text, fmt, a, b);
-#pragma GCC diagnostic pop
-	if (status || !pv_bytes_text(&text)) {
-		pv_bytes_finish(&text);
-		return NULL;
-	}
-	return (char *)text.data;
-}
-
-/* `path` seen from the current directory when it was written in `dir`. */
-char *pv_config_resolve(const char *dir, const char *path)
-{
-	if (path[0] == '/' || strncmp(path, "{out}", 5) == 0 || !dir || strcmp(dir, ".") == 0)
-		return strdup(path);
-	return pv_config_format("%s/%s", dir, path);
-}
-
-/* Adds a warning; out of memory loses it. */
-void pv_config_warn(struct pv_config *config, const char *fmt, const char *a, const char *b)
-{
-	char *text = pv_config_format(fmt, a, b);
-	char **grown =
-	    text ? reallocarray(config->warnings, config->warning_count + 1, sizeof(char *)) : NULL;
-	if (!grown) {
-		free(text);
-		return;
-	}
-	config->warnings = grown;
-	config->warnings[config->warning_count++] = text;
-}
-
 static char *fixture_folder(void)
 {
 	const char *set = getenv("PROVIUM_FIXTURE_CACHE"), *cache = getenv("XDG_CACHE_HOME"),
@@ -70,24 +32,6 @@ static char *fixture_folder(void)
 		return pv_config_format("%s/%s", cache, "provium/fixtures");
 	return home && *home ? pv_config_format("%s/%s", home, ".cache/provium/fixtures")
 			     : strdup("/tmp/provium-fixtures");
-}
-
-int pv_config_wrong_type(const char *where, const char *key, const char *wanted,
-    const struct pv_toml_value *value, struct pv_err *err)
-{
-	return pv_err_set(err, PV_ERR_INPUT, EINVAL, "line %u: %s`%s` must be %s, not %s",
-	    value->line, where, key, wanted, pv_toml_type_name(value->type));
-}
-
-/* A string without NUL bytes, copied. */
-int pv_config_take_string(const char *where, const char *key, const struct pv_toml_value *value,
-    char **out, struct pv_err *err)
-{
-	if (value->type != PV_TOML_STRING)
-		return pv_config_wrong_type(where, key, "a string", value, err);
-	free(*out);
-	*out = strdup(value->u.string.text);
-	return *out ? 0 : pv_err_nomem(err, "configuration");
 }
 
 /* --- profiles in folders of their own --- */
@@ -338,13 +282,4 @@ void pv_config_finish(struct pv_config *config)
 	free(config->cache_dir);
 	free(config->path);
 	*config = (struct pv_config){0};
-}
-
-const struct pv_profile *pv_config_profile(const struct pv_config *config, const char *name)
-{
-	for (size_t i = 0; i < config->profile_count; i++) {
-		if (strcmp(config->profiles[i].name, name) == 0)
-			return &config->profiles[i];
-	}
-	return NULL;
 }

@@ -242,6 +242,15 @@ static int complete_profile(struct pv_profile *profile, struct pv_err *err)
 	return 0;
 }
 
+const struct pv_profile *pv_config_profile(const struct pv_config *config, const char *name)
+{
+	for (size_t i = 0; i < config->profile_count; i++) {
+		if (strcmp(config->profiles[i].name, name) == 0)
+			return &config->profiles[i];
+	}
+	return NULL;
+}
+
 int pv_config_add_profile(struct pv_config *config, const char *name, const char *dir,
     const struct pv_toml_value *table, struct pv_err *err)
 {

@@ -10,7 +10,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,20 +81,6 @@ int pv_lab_snapshot_fill(const struct pv_lab_snapshot *snapshot, const char *dir
 	int status = pv_lab_outcome_first(filling.outcomes, count, err);
 	free(filling.outcomes);
 	return status ? status : write_index(&snapshot->index, directory, err);
-}
-
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-	(void)info, (void)kind, (void)ftw;
-	return remove(path) < 0 && errno != ENOENT ? errno : 0;
-}
-
-int pv_lab_snapshot_remove(const char *directory)
-{
-	int status = nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-	if (status < 0)
-		status = errno == ENOENT ? 0 : errno;
-	return -status;
 }
 
 /* --- into place --- */

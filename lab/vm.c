@@ -93,6 +93,7 @@ void pv_vm_stop_machine(struct pv_vm *vm, enum pv_vm_state state)
 	 * sent into a dying device. */
 	pv_agent_drop(vm->agent,
 	    state == PV_VM_SHUTDOWN ? "the VM was shut down" : "the guest is gone", true);
+	pv_loop_timer_clear(&vm->return_timer);
 	pv_loop_unlock(host->loop);
 	pv_machine_destroy(vm->machine);
 	vm->machine = NULL;
@@ -196,9 +197,18 @@ int pv_vm_wakeup(struct pv_vm *vm, struct pv_err *err)
 	if (status)
 		return pv_err_prefix(err, "vm `%s`: cannot wake up", vm->name);
 	pv_loop_lock(vm->host->loop);
+	pv_vm_link_await_return(vm);
 	status = pv_vm_wait_agent(vm, "wakeup", pv_clock_deadline(vm->agent_wait_ns), err);
 	pv_loop_unlock(vm->host->loop);
 	return status;
+}
+
+bool pv_vm_is_suspended(struct pv_vm *vm)
+{
+	pv_loop_lock(vm->host->loop);
+	const bool is_suspended = vm->machine && pv_machine_is_suspended(vm->machine);
+	pv_loop_unlock(vm->host->loop);
+	return is_suspended;
 }
 
 int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err)

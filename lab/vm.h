@@ -66,9 +66,11 @@ int pv_vm_reset(struct pv_vm *vm, struct pv_err *err);
 int pv_vm_advance(struct pv_vm *vm, int64_t ns, struct pv_err *err);
 /*
  * Wakes a guest that suspended itself to RAM, and returns when its agent answers again; -EINVAL when
- * it is not suspended. What was in flight when it went to sleep has failed then.
+ * it is not suspended. What was in flight when it went to sleep goes on.
  */
 int pv_vm_wakeup(struct pv_vm *vm, struct pv_err *err);
+/* Whether it sleeps, until that. */
+bool pv_vm_is_suspended(struct pv_vm *vm);
 /* Presses the power button and waits until the guest has powered off, at most the agent timeout. */
 int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err);
 

@@ -64,6 +64,7 @@ static void on_stopped(void *ctx, const struct pv_machine_stop *stop)
 static void on_suspended(void *ctx)
 {
 	struct pv_vm *vm = ctx;
+	pv_agent_sleep(vm->agent, "the guest is suspended; use wakeup() before you wait for this");
 	pv_loop_wake(vm->host->loop);
 }
 

@@ -5,6 +5,12 @@
  * the guest's receive queue when the sending call returns. One agent at a time; a second connection
  * is refused. A restored guest's connection is taken over as it is, without a new handshake.
  *
+ * A driver that resets its device ends all connections: the guest suspends itself, or its driver is
+ * bound anew, or it reboots or powers off. In the first two cases the agent comes back and goes on
+ * where it was, so what is in flight stays until that is known: a reboot and the end of the machine
+ * fail it, and so does an agent that does not return in the time that it has for a boot. A guest
+ * that sleeps has no such limit, but nobody waits for its answers: who would wake it is who waits.
+ *
  * A guest that goes on as a copy gets entropy of its own before anything is asked of it. At a
  * restore that waits in the device when the first instruction runs; an agent that connects anew
  * gets it behind its handshake. The event that makes its kernel look at its generation id, by which
@@ -16,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/loop.h"
+#include "base/units.h"
 #include "lab/host.h"
 #include "lab/vm_private.h"
 #include "virtio/device.h"
@@ -90,6 +97,34 @@ static void port_writable(void *ctx)
 	pv_agent_writable(vm->agent);
 }
 
+/* [locked] */
+static void give_agent_up(void *ctx)
+{
+	struct pv_vm *vm = ctx;
+	char span[32], reason[200];
+	if (!pv_agent_is_interrupted(vm->agent))
+		return;
+	if (vm->state != PV_VM_BOOTED || !vm->machine || pv_machine_is_suspended(vm->machine)) {
+		pv_vm_link_await_return(vm);
+		return;
+	}
+	snprintf(reason, sizeof(reason),
+	    "the agent connection was lost: the guest reset its socket device, and its agent has "
+	    "not come back within %s",
+	    pv_units_show_duration(vm->agent_wait_ns, span, sizeof(span)));
+	pv_agent_drop(vm->agent, reason, true);
+}
+
+void pv_vm_link_await_return(struct pv_vm *vm)
+{
+	if (!pv_agent_is_interrupted(vm->agent))
+		return;
+	/* Calls must not wait for ever. */
+	if (pv_loop_timer_set(vm->host->loop, &vm->return_timer,
+		pv_clock_deadline(vm->agent_wait_ns), give_agent_up, vm) < 0)
+		pv_agent_drop(vm->agent, "out of memory", true);
+}
+
 static void port_closed(void *ctx)
 {
 	struct pv_vm *vm = ctx;
@@ -97,17 +132,16 @@ static void port_closed(void *ctx)
 	vm->conn = NULL;
 	/* A guest that panics and reboots loses the connection first of all. */
 	pv_vm_verdict_hurry(vm);
-	/* A driver that resets its device ends all connections: the guest suspends itself, reboots
-	 * or powers off, and a driver that is bound again lets the agent come back. */
 	const bool is_reset =
 	    vm->machine && pv_vsock_virtio(pv_machine_vsock(vm->machine))->status == 0;
-	if (is_reset)
-		pv_agent_drop(vm->agent,
+	if (is_reset) {
+		pv_agent_interrupt(vm->agent,
 		    "the agent connection was lost: the guest reset its socket device, as it does "
-		    "before it suspends, reboots or powers off",
-		    false);
-	else
+		    "before it suspends, reboots or powers off");
+		pv_vm_link_await_return(vm);
+	} else {
 		pv_agent_closed(vm->agent);
+	}
 	if (was_ready && !is_reset && (vm->state == PV_VM_BOOTED || vm->state == PV_VM_PAUSED)) {
 		vm->state = PV_VM_DEAD;
 		snprintf(vm->death, sizeof(vm->death),
@@ -157,7 +191,7 @@ bool pv_vm_link_adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
 	if (host_port != PV_AGENT_PORT || vm->conn)
 		return false;
 	vm->conn = conn;
-	if (!pv_agent_adopt(vm->agent, &link_ops, vm, vm->adopt_id, vm->adopt_boot)) {
+	if (!pv_agent_adopt(vm->agent, &link_ops, vm, &vm->adopt)) {
 		vm->conn = NULL;
 		return false;
 	}

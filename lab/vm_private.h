@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+#include "agent/host/client.h"
 #include "base/err.h"
 #include "base/loop.h"
 
@@ -51,15 +52,15 @@ struct pv_vm {
 	struct pv_machine *machine;
 	struct pv_agent *agent;
 	uint32_t cid;
-	uint64_t adopt_id;     /* the agent's next number in the snapshot that is being restored */
-	uint64_t adopt_boot;   /* which life of the agent is in it */
-	int64_t agent_wait_ns; /* how long the agent may take; set by boot and restore */
+	struct pv_agent_mark adopt; /* of the agent in the snapshot that is being restored */
+	int64_t agent_wait_ns;	    /* how long the agent may take; set by boot and restore */
 	int64_t started_ns;
 	bool spawned; /* vm_spawned was told, vm_shutdown was not */
 
 	/* [loop lock] */
 	enum pv_vm_state state;
 	struct pv_vsock_conn *conn;
+	struct pv_loop_timer return_timer; /* an agent that was interrupted is to be back by then */
 	bool entropy_due; /* the guest goes on as a copy and has the random numbers of others */
 	bool wall_due;	  /* its clock is to be the host's when it goes on */
 	unsigned open_streams; /* held by scripts; a guest with some is not saved */
@@ -97,6 +98,9 @@ int pv_vm_link_listen(struct pv_vm *vm);
 /* Takes over the agent's connection of a restored guest; pv_machine_adopt of vmm/template.h. */
 bool pv_vm_link_adopt(void *ctx, struct pv_vsock_conn *conn, uint32_t host_port,
     uint32_t guest_port, const struct pv_stream_port_ops **ops, void **port_ctx);
+
+/* [loop lock] An agent that was interrupted has all its time to come back, from now on. */
+void pv_vm_link_await_return(struct pv_vm *vm);
 
 /* [loop lock] Tells a guest that goes on what time it is, when that is due. */
 void pv_vm_link_tell_wall(struct pv_vm *vm);

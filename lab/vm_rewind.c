@@ -45,8 +45,7 @@ struct pv_vm_baseline {
 	char death[PV_ERR_TEXT_MAX];
 	/* Of a booted or paused VM; `template` is NULL for others. */
 	struct pv_template *template;
-	uint64_t next_id;
-	uint64_t agent_boot;
+	struct pv_agent_mark mark;
 	int64_t agent_wait_ns;
 	struct pv_options boot;
 	const struct pv_kernel *kernel;
@@ -85,8 +84,7 @@ int pv_vm_baseline_create(
 	baseline->agent_wait_ns = vm->agent_wait_ns;
 	pv_loop_lock(vm->host->loop);
 	baseline->state = vm->state;
-	baseline->next_id = pv_agent_next_id(vm->agent);
-	baseline->agent_boot = pv_agent_boot(vm->agent);
+	baseline->mark = pv_agent_mark(vm->agent);
 	snprintf(baseline->death, sizeof(baseline->death), "%s", vm->death);
 	pv_loop_unlock(vm->host->loop);
 	int status = 0;
@@ -211,8 +209,7 @@ static int rewind_in_place(struct pv_vm_baseline *baseline, bool clock_now, stru
 	/* A machine that was booted, or is new, has not been told yet. */
 	pv_machine_set_adopt(vm->machine, pv_vm_link_adopt, vm);
 	pv_machine_announce_late(vm->machine);
-	vm->adopt_id = baseline->next_id;
-	vm->adopt_boot = baseline->agent_boot;
+	vm->adopt = baseline->mark;
 	vm->entropy_due = !pv_template_is_seeded(baseline->template);
 	vm->wall_due = clock_now;
 	vm->state = PV_VM_PAUSED;

@@ -1,9 +1,9 @@
 /*
  * Saving a VM, and the ways to booted that are not a boot. Theory: a snapshot is a template of the
  * machine (vmm/template.h) with a section of ours: whose guest it is and where the conversation
- * with its agent stands. That conversation is nothing but the number of the next request, because a
- * snapshot is taken only while the client is quiescent; so a restored guest's connection is adopted
- * and the first request goes out as if nothing had been.
+ * with its agent stands. That conversation is nothing but a few numbers (struct pv_agent_mark),
+ * because a snapshot is taken only while the client is quiescent; so a restored guest's connection
+ * is adopted and the first request goes out as if nothing had been.
  *
  * A running guest stands still for the freeze; it runs again while the file is written, since the
  * template does not change. Kernel and initramfs are opened again at a restore, for later reboots;
@@ -27,7 +27,7 @@
 #include "vmm/template.h"
 
 /* Changes with the protocol of the agent, too: the one that is saved speaks that of its time. */
-#define OWNER_VERSION 3
+#define OWNER_VERSION 4
 #define PROFILE_MAX   256
 #define CID_MIN	      3
 
@@ -38,8 +38,7 @@
 struct owner {
 	char profile[PROFILE_MAX];
 	uint32_t cid;
-	uint64_t next_id;
-	uint64_t boot;
+	struct pv_agent_mark mark;
 };
 
 /* --- the section --- */
@@ -48,7 +47,7 @@ static int attach_owner(struct pv_template *template, const struct owner *owner,
 {
 	struct pv_bytes data = {0};
 	struct pv_pack pack = {.out = &data};
-	pv_pack_map(&pack, 5);
+	pv_pack_map(&pack, 8);
 	pv_pack_str(&pack, "version");
 	pv_pack_uint(&pack, OWNER_VERSION);
 	pv_pack_str(&pack, "profile");
@@ -56,13 +55,29 @@ static int attach_owner(struct pv_template *template, const struct owner *owner,
 	pv_pack_str(&pack, "cid");
 	pv_pack_uint(&pack, owner->cid);
 	pv_pack_str(&pack, "next_id");
-	pv_pack_uint(&pack, owner->next_id);
+	pv_pack_uint(&pack, owner->mark.next_id);
 	pv_pack_str(&pack, "boot");
-	pv_pack_uint(&pack, owner->boot);
+	pv_pack_uint(&pack, owner->mark.boot);
+	pv_pack_str(&pack, "session");
+	pv_pack_uint(&pack, owner->mark.session);
+	pv_pack_str(&pack, "sent");
+	pv_pack_uint(&pack, owner->mark.sent);
+	pv_pack_str(&pack, "received");
+	pv_pack_uint(&pack, owner->mark.received);
 	int status = pack.status ? pv_err_nomem(err, "snapshot")
 				 : pv_template_set_owner(template, data.data, data.len, err);
 	pv_bytes_finish(&data);
 	return status;
+}
+
+/* The client looks at the values. */
+static bool take_mark(struct pv_agent_mark *mark, const struct pv_val *root)
+{
+	return pv_val_uint(pv_val_get(root, "next_id"), &mark->next_id) &&
+	       pv_val_uint(pv_val_get(root, "boot"), &mark->boot) &&
+	       pv_val_uint(pv_val_get(root, "session"), &mark->session) &&
+	       pv_val_uint(pv_val_get(root, "sent"), &mark->sent) &&
+	       pv_val_uint(pv_val_get(root, "received"), &mark->received);
 }
 
 static int take_owner(struct owner *owner, const struct pv_val *root, struct pv_err *err)
@@ -80,8 +95,7 @@ static int take_owner(struct owner *owner, const struct pv_val *root, struct pv_
 		    (unsigned long long)version, OWNER_VERSION);
 	if (!pv_val_str(pv_val_get(root, "profile"), &profile, &len) || len >= PROFILE_MAX ||
 	    !pv_val_uint(pv_val_get(root, "cid"), &cid) || cid < CID_MIN || cid >= UINT32_MAX ||
-	    !pv_val_uint(pv_val_get(root, "next_id"), &owner->next_id) ||
-	    !pv_val_uint(pv_val_get(root, "boot"), &owner->boot))
+	    !take_mark(&owner->mark, root))
 		return pv_err_set(err, PV_ERR_INPUT, EBADMSG,
 		    "the snapshot's part about the VM is damaged; make it anew");
 	memcpy(owner->profile, profile, len);
@@ -182,8 +196,7 @@ int pv_vm_save_freeze(struct pv_vm *vm, struct pv_template **out, struct pv_err 
 	pv_loop_lock(vm->host->loop);
 	/* The guest may have said something, or died, before it stood still. */
 	int status = pv_agent_is_quiescent(vm->agent) ? 0 : refuse(vm, err);
-	owner.next_id = pv_agent_next_id(vm->agent);
-	owner.boot = pv_agent_boot(vm->agent);
+	owner.mark = pv_agent_mark(vm->agent);
 	pv_loop_unlock(vm->host->loop);
 	if (!status)
 		status = pv_machine_freeze(vm->machine, out, err);
@@ -328,8 +341,7 @@ static int take_over(struct pv_vm *vm, const struct pv_template *template,
 		vm->profile = profile;
 	vm->agent_wait_ns = pv_vm_agent_timeout(vm);
 	vm->cid = owner->cid;
-	vm->adopt_id = owner->next_id;
-	vm->adopt_boot = owner->boot;
+	vm->adopt = owner->mark;
 	return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "lua/argument.h"
 #include "lua/duration.h"
 #include "lua/error.h"
+#include "lua/vm.h"
 #include "lua/vm_view.h"
 
 #define TYPE_NAME "Clock"
@@ -172,7 +173,9 @@ void pv_lua_clock_open(lua_State *L)
 	pv_lua_vm_view_open(L, TYPE_NAME, "clock", methods);
 }
 
-void pv_lua_clock_push(lua_State *L, int vm_index)
+int pv_lua_clock_of_vm(lua_State *L)
 {
-	pv_lua_vm_view_push(L, TYPE_NAME, vm_index);
+	pv_lua_vm_check(L, "vm:clock");
+	pv_lua_vm_view_push(L, TYPE_NAME, 1);
+	return 1;
 }

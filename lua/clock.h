@@ -9,7 +9,7 @@
 /* Makes the type. May raise. */
 void pv_lua_clock_open(lua_State *L);
 
-/* Pushes the clock of the VM whose handle is at `vm_index`. */
-void pv_lua_clock_push(lua_State *L, int vm_index);
+/* vm:clock() */
+int pv_lua_clock_of_vm(lua_State *L);
 
 #endif

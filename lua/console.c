@@ -17,6 +17,7 @@
 #include "lua/duration.h"
 #include "lua/error.h"
 #include "lua/state.h"
+#include "lua/vm.h"
 #include "lua/vm_view.h"
 
 #define TYPE_NAME "Console"
@@ -121,7 +122,9 @@ void pv_lua_console_open(lua_State *L)
 	pv_lua_vm_view_open(L, TYPE_NAME, "console", methods);
 }
 
-void pv_lua_console_push(lua_State *L, int vm_index)
+int pv_lua_console_of_vm(lua_State *L)
 {
-	pv_lua_vm_view_push(L, TYPE_NAME, vm_index);
+	pv_lua_vm_check(L, "vm:console");
+	pv_lua_vm_view_push(L, TYPE_NAME, 1);
+	return 1;
 }

@@ -7,7 +7,7 @@
 /* Registers the type. May raise. */
 void pv_lua_console_open(lua_State *L);
 
-/* Pushes the console of the VM whose handle is at `vm_index`. May raise. */
-void pv_lua_console_push(lua_State *L, int vm_index);
+/* vm:console() */
+int pv_lua_console_of_vm(lua_State *L);
 
 #endif

@@ -16,7 +16,6 @@
 #include "lua/error.h"
 #include "lua/principal.h"
 #include "lua/resource.h"
-#include "lua/tail.h"
 #include "lua/type.h"
 
 struct file {
@@ -243,14 +242,13 @@ int pv_lua_file_open_file(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"read",	     file_read	      },
-    {"read_all",	 file_read_all      },
-    {"write",	      file_write		},
-    {"seek",	     file_seek	      },
-    {"tell",	     file_tell	      },
-    {"tail_stream", pv_lua_tail_of_file},
-    {"fd",	   file_fd		  },
-    {"close",	      file_close		},
+    {"read",     file_read    },
+    {"read_all", file_read_all},
+    {"write",    file_write	},
+    {"seek",     file_seek    },
+    {"tell",     file_tell    },
+    {"fd",	   file_fd	  },
+    {"close",    file_close	},
     {NULL,	   NULL	       },
 };
 
@@ -262,6 +260,6 @@ static const luaL_Reg metamethods[] = {
 
 void pv_lua_file_open(lua_State *L)
 {
-	luaL_newlib(L, methods);
+	luaL_setfuncs(L, methods, 0);
 	pv_lua_type_open(L, PV_LUA_FILE_TYPE, metamethods, 0);
 }

@@ -9,7 +9,8 @@
 
 #define PV_LUA_FILE_TYPE "File"
 
-/* Registers the type. May raise. */
+/* Registers the type, with its own methods and those in the table on top, which is popped. May
+ * raise. */
 void pv_lua_file_open(lua_State *L);
 
 /* vm:open_file and worker:open_file, as a method made by pv_lua_principal_setfuncs. */

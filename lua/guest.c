@@ -10,12 +10,8 @@
 #include "lab/vm.h"
 #include "lua/argument.h"
 #include "lua/buffer.h"
-#include "lua/command.h"
 #include "lua/error.h"
-#include "lua/file.h"
 #include "lua/principal.h"
-#include "lua/tail.h"
-#include "lua/tree.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
 
@@ -162,20 +158,12 @@ static int vm_rename(lua_State *L)
 }
 
 const luaL_Reg pv_lua_guest_methods[] = {
-    {"run",	    pv_lua_command_run   },
-    {"read_file",  vm_read_file	      },
-    {"write_file", vm_write_file	},
-    {"push_file",  pv_lua_tree_push_file},
-    {"stat",	     vm_stat		    },
-    {"listdir",	vm_listdir		  },
-    {"mkdir",      vm_mkdir	      },
-    {"unlink",     vm_unlink		},
-    {"open_file",  pv_lua_file_open_file},
-    {"tail_file",  pv_lua_tail_file	  },
-    {"fd_stream",  pv_lua_tail_fd_stream},
-    {"push_dir",	 pv_lua_tree_push_dir },
-    {"pull_file",  pv_lua_tree_pull_file},
-    {"pull_dir",	 pv_lua_tree_pull_dir },
-    {"rename",     vm_rename		},
-    {NULL,	   NULL		 },
+    {"read_file",  vm_read_file },
+    {"write_file", vm_write_file},
+    {"stat",	     vm_stat	    },
+    {"listdir",	vm_listdir	  },
+    {"mkdir",      vm_mkdir     },
+    {"unlink",     vm_unlink	},
+    {"rename",     vm_rename	},
+    {NULL,	   NULL	       },
 };

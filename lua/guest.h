@@ -9,7 +9,7 @@
 struct pv_agent_stat;
 struct pv_bytes;
 
-/* Methods of the type VM, for luaL_setfuncs. */
+/* Methods that VMs and workers share, for pv_lua_principal_setfuncs. */
 extern const luaL_Reg pv_lua_guest_methods[];
 
 /* Push a Stat, and a list of pv_agent_list as DirEntry[]. May raise. */

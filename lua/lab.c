@@ -1,8 +1,8 @@
 /*
- * Lab userdata: the handle, its dot access, and where its methods come together. A handle holds a
- * reference on its lab, and there is one handle per lab at a time (lua/handle.h). The lab of a test
- * is closed with the test, and so are the sub-labs made in it; a handle that a script kept then
- * says so. A finalized handle holds NULL. Rules about names are lab/lab.h's. Script thread only.
+ * Lab userdata: the handle, and its dot access. A handle holds a reference on its lab, and there is
+ * one handle per lab at a time (lua/handle.h). The lab of a test is closed with the test, and so
+ * are the sub-labs made in it; a handle that a script kept then says so. A finalized handle holds
+ * NULL. Rules about names are lab/lab.h's. Script thread only.
  */
 #include "lua/lab.h"
 
@@ -10,14 +10,9 @@
 
 #include "lab/lab.h"
 #include "lua/argument.h"
-#include "lua/claim.h"
-#include "lua/fixture.h"
 #include "lua/handle.h"
 #include "lua/lab_settings.h"
-#include "lua/lab_snapshot.h"
-#include "lua/legacy.h"
 #include "lua/state.h"
-#include "lua/sys.h"
 #include "lua/type.h"
 #include "lua/vm.h"
 
@@ -118,22 +113,8 @@ static const luaL_Reg metamethods[] = {
     {NULL,	   NULL	       },
 };
 
-static void push_methods(lua_State *L)
-{
-	lua_newtable(L);
-	luaL_setfuncs(L, pv_lua_lab_member_methods, 0);
-	luaL_setfuncs(L, pv_lua_lab_batch_methods, 0);
-	luaL_setfuncs(L, pv_lua_claim_methods, 0);
-	luaL_setfuncs(L, pv_lua_fixture_methods, 0);
-	luaL_setfuncs(L, pv_lua_lab_snapshot_methods, 0);
-	pv_lua_legacy_add(L, "lab");
-	pv_lua_sys_push(L);
-	lua_setfield(L, -2, "sys");
-}
-
 void pv_lua_lab_open(lua_State *L)
 {
-	push_methods(L);
 	lua_pushcclosure(L, lab_index, 1);
 	pv_lua_type_open(L, PV_LUA_LAB_TYPE, metamethods, 0);
 	pv_lua_handle_open(L, HANDLES_KEY);
@@ -152,4 +133,14 @@ void pv_lua_lab_push_scope(lua_State *L)
 {
 	const struct pv_lua *lua = pv_lua_state_of(L);
 	pv_lua_lab_push(L, lua->test_lab != NULL ? lua->test_lab : lua->root_lab);
+}
+
+void pv_lua_lab_set_scope(lua_State *L)
+{
+	/* Raw: a script may have given the global table a metatable. */
+	lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+	lua_pushliteral(L, "provium");
+	pv_lua_lab_push_scope(L);
+	lua_rawset(L, -3);
+	lua_pop(L, 1);
 }

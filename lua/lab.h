@@ -12,12 +12,15 @@ struct pv_lab;
 
 #define PV_LUA_LAB_TYPE "Lab"
 
-/* Registers the type. May raise. */
+/* Registers the type, with the methods in the table on top, which is popped. May raise. */
 void pv_lua_lab_open(lua_State *L);
 
 /* Pushes a handle of the lab of the present scope: the test's while a body runs, else the file's.
  * May raise. */
 void pv_lua_lab_push_scope(lua_State *L);
+
+/* Makes that handle the global `provium`. To be called whenever the scope changes. May raise. */
+void pv_lua_lab_set_scope(lua_State *L);
 
 /* Pushes the handle of a lab; there is one at a time, so that handles compare equal. May raise. */
 void pv_lua_lab_push(lua_State *L, struct pv_lab *lab);

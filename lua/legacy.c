@@ -13,15 +13,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/bytes.h"
-#include "base/err.h"
-#include "base/fd.h"
 #include "lab/lab.h"
-#include "lab/options.h"
 #include "lab/vm.h"
 #include "lua/argument.h"
-#include "lua/buffer.h"
-#include "lua/error.h"
 #include "lua/lab.h"
 #include "lua/state.h"
 #include "lua/syscall.h"
@@ -32,9 +26,6 @@
 
 /* Positions in its errors begin so; it takes them off. */
 #define CHUNK_NAME "=legacy.lua"
-
-/* A file of the host that is put into a guest. */
-#define FILE_MAX (UINT64_C(1) << 30)
 
 /* The text, PV_LEGACY_LUA being its path. */
 extern const char pv_legacy_text[], pv_legacy_text_end[];
@@ -152,48 +143,6 @@ void pv_lua_legacy_open(lua_State *L)
 	lua_pushglobaltable(L);
 	pv_lua_legacy_add(L, "global");
 	lua_pop(L, 1);
-}
-
-/* --- hooks --- */
-
-/* One file: the guest's path at -2, the host's at -1. */
-static void read_file(lua_State *L, const char *function, struct pv_options *options)
-{
-	struct stat status;
-	struct pv_err err = PV_ERR_INIT;
-	/* Somebody may have forgotten the braces around the only entry of an array. */
-	if (lua_type(L, -2) != LUA_TSTRING || lua_tostring(L, -2)[0] != '/')
-		luaL_error(L,
-		    "%s: opts.files must be an array of {path=, content=, mode=}, or of "
-		    "the older kind: {[\"/path/in/the/guest\"] = \"path of the host\"}",
-		    function);
-	lua_pushfstring(L, "opts.files[\"%s\"]", lua_tostring(L, -2));
-	const char *host = pv_lua_argument_name(L, -2, function, lua_tostring(L, -1));
-	struct pv_bytes *content = pv_lua_buffer_new(L);
-	int result = pv_fd_slurp("host file", host, FILE_MAX, content, &err);
-	if (result < 0) {
-		pv_err_prefix(&err, "%s", lua_tostring(L, -2));
-	} else {
-		unsigned mode = stat(host, &status) == 0 ? status.st_mode & 0777 : 0644;
-		result = pv_options_add_file(
-		    options, lua_tostring(L, -4), content->data, content->len, mode, &err);
-	}
-	pv_bytes_finish(content);
-	if (result < 0) {
-		pv_err_prefix(&err, "%s", function);
-		pv_lua_error_raise(L, &err);
-	}
-	lua_pop(L, 2);
-}
-
-void pv_lua_legacy_read_files(lua_State *L, const char *function, struct pv_options *options)
-{
-	luaL_checkstack(L, 8, function);
-	lua_pushnil(L);
-	while (lua_next(L, -2) != 0) {
-		read_file(L, function, options);
-		lua_pop(L, 1);
-	}
 }
 
 bool pv_lua_legacy_runs_now(lua_State *L)

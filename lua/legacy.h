@@ -6,17 +6,11 @@
 #include <lua.h>
 #include <stdbool.h>
 
-struct pv_options;
-
 /* Loads it, and makes its globals. To be called before the types are opened. May raise. */
 void pv_lua_legacy_open(lua_State *L);
 
 /* Adds what is for `part` ("lab", "vm", "worker") to the table on top of the stack. May raise. */
 void pv_lua_legacy_add(lua_State *L, const char *part);
-
-/* opts.files as a map from paths in the guest to files of the host: the table on top, which stays.
- * May raise. */
-void pv_lua_legacy_read_files(lua_State *L, const char *function, struct pv_options *options);
 
 /*
  * Whether a test with the body on top runs while the file is loaded, as it did once: in a file that

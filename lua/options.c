@@ -11,16 +11,22 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/bytes.h"
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/units.h"
 #include "lua/argument.h"
+#include "lua/buffer.h"
 #include "lua/duration.h"
 #include "lua/error.h"
-#include "lua/legacy.h"
 #include "lua/type.h"
 
 #define TYPE_NAME "provium.options"
+
+/* A file of the host that is put into a guest. */
+#define FILE_MAX (UINT64_C(1) << 30)
 
 #define NS_PER_SECOND INT64_C(1000000000)
 
@@ -161,12 +167,53 @@ static void read_file(
 	lua_settop(L, entry);
 }
 
+/* One file: the guest's path at -2, the host's at -1. */
+static void read_host_file(lua_State *L, const char *function, struct pv_options *options)
+{
+	struct stat status;
+	struct pv_err err = PV_ERR_INIT;
+	/* Somebody may have forgotten the braces around the only entry of an array. */
+	if (lua_type(L, -2) != LUA_TSTRING || lua_tostring(L, -2)[0] != '/')
+		luaL_error(L,
+		    "%s: opts.files must be an array of {path=, content=, mode=}, or of "
+		    "the older kind: {[\"/path/in/the/guest\"] = \"path of the host\"}",
+		    function);
+	lua_pushfstring(L, "opts.files[\"%s\"]", lua_tostring(L, -2));
+	const char *host = pv_lua_argument_name(L, -2, function, lua_tostring(L, -1));
+	struct pv_bytes *content = pv_lua_buffer_new(L);
+	int result = pv_fd_slurp("host file", host, FILE_MAX, content, &err);
+	if (result < 0) {
+		pv_err_prefix(&err, "%s", lua_tostring(L, -2));
+	} else {
+		unsigned mode = stat(host, &status) == 0 ? status.st_mode & 0777 : 0644;
+		result = pv_options_add_file(
+		    options, lua_tostring(L, -4), content->data, content->len, mode, &err);
+	}
+	pv_bytes_finish(content);
+	if (result < 0) {
+		pv_err_prefix(&err, "%s", function);
+		pv_lua_error_raise(L, &err);
+	}
+	lua_pop(L, 2);
+}
+
+/* The older kind: a map from paths in the guest to files of the host. */
+static void read_host_files(lua_State *L, const char *function, struct pv_options *options)
+{
+	luaL_checkstack(L, 8, function);
+	lua_pushnil(L);
+	while (lua_next(L, -2) != 0) {
+		read_host_file(L, function, options);
+		lua_pop(L, 1);
+	}
+}
+
 static void read_files(lua_State *L, const char *function, struct pv_options *options)
 {
 	pv_lua_argument_table(L, -1, function, "opts.files");
 	lua_Integer count = luaL_len(L, -1);
 	if (count == 0) {
-		pv_lua_legacy_read_files(L, function, options);
+		read_host_files(L, function, options);
 	}
 	for (lua_Integer i = 1; i <= count; i++) {
 		lua_geti(L, -1, i);

@@ -1,46 +1,36 @@
 /*
- * The same C functions are methods of VM and of Worker. Each closure carries its full name as its
- * only upvalue, so sentences say what the script called; the userdata before the arguments says on
- * whose behalf. Script thread only.
+ * The same C functions are methods of VM and of Worker. Each closure carries its full name, so
+ * sentences say what the script called, and what it is a method of; the userdata before the
+ * arguments says on whose behalf. Script thread only.
  */
 #include "lua/principal.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "lab/vm.h"
 #include "lua/error.h"
-#include "lua/guest.h"
-#include "lua/process.h"
-#include "lua/syscall.h"
-#include "lua/vm.h"
-#include "lua/worker.h"
 
-void pv_lua_principal_setfuncs(lua_State *L, const luaL_Reg *methods, const char *type)
+void pv_lua_principal_setfuncs(
+    lua_State *L, const luaL_Reg *methods, const struct pv_lua_principal_kind *kind)
 {
 	for (; methods->name != NULL; methods++) {
-		lua_pushfstring(L, "%s:%s", type, methods->name);
-		lua_pushcclosure(L, methods->func, 1);
+		lua_pushfstring(L, "%s:%s", kind->word, methods->name);
+		/* Lua has no const; nobody writes to it. */
+		lua_pushlightuserdata(L, (void *)(uintptr_t)kind);
+		lua_pushcclosure(L, methods->func, 2);
 		lua_setfield(L, -2, methods->name);
 	}
 }
 
-void pv_lua_principal_share(lua_State *L, const char *type)
-{
-	pv_lua_principal_setfuncs(L, pv_lua_guest_methods, type);
-	pv_lua_principal_setfuncs(L, pv_lua_process_methods, type);
-	pv_lua_principal_setfuncs(L, pv_lua_syscall_methods, type);
-}
-
 void pv_lua_principal_check(lua_State *L, struct pv_lua_principal *out)
 {
+	const struct pv_lua_principal_kind *kind = lua_touserdata(L, lua_upvalueindex(2));
 	*out = (struct pv_lua_principal){.function = lua_tostring(L, lua_upvalueindex(1))};
-	if (strncmp(out->function, "worker:", 7) == 0)
-		pv_lua_worker_check(L, out);
-	else
-		out->vm = pv_lua_vm_check(L, out->function);
+	kind->check(L, out);
 }
 
 void pv_lua_principal_reach(lua_State *L, struct pv_lua_principal *principal)

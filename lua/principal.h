@@ -16,11 +16,17 @@ struct pv_lua_principal {
 	struct pv_principal by;
 };
 
-/* Adds methods to the table on top of the stack. `type` is "vm" or "worker". May raise. */
-void pv_lua_principal_setfuncs(lua_State *L, const luaL_Reg *methods, const char *type);
+/* What they are methods of. */
+struct pv_lua_principal_kind {
+	const char *word; /* "vm" or "worker" */
+	/* Fills in who argument 1 of `out->function` is, but for its agent; raises when that is
+	 * something else, or has ended. */
+	void (*check)(lua_State *L, struct pv_lua_principal *out);
+};
 
-/* Adds all that a VM and a worker share. */
-void pv_lua_principal_share(lua_State *L, const char *type);
+/* Adds methods to the table on top of the stack. `kind` stays valid. May raise. */
+void pv_lua_principal_setfuncs(
+    lua_State *L, const luaL_Reg *methods, const struct pv_lua_principal_kind *kind);
 
 /* In such a method: its name and the VM or worker of argument 1; raises when that is something
  * else, or a worker that was joined. */

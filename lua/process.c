@@ -243,7 +243,7 @@ static int process_stderr_stream(lua_State *L)
 /* --- the type --- */
 
 /* vm:run_async(command, args_or_opts?), worker:run_async */
-static int run_async(lua_State *L)
+int pv_lua_process_run_async(lua_State *L)
 {
 	struct pv_agent_exec exec;
 	struct pv_lua_principal self;
@@ -290,11 +290,6 @@ static const luaL_Reg metamethods[] = {
     {"__close",	leave_block	   },
     {"__tostring", process_tostring},
     {NULL,	   NULL	       },
-};
-
-const luaL_Reg pv_lua_process_methods[] = {
-    {"run_async", run_async},
-    {NULL,	   NULL     },
 };
 
 void pv_lua_process_open(lua_State *L)

@@ -11,8 +11,8 @@
 /* Registers the type. May raise. */
 void pv_lua_process_open(lua_State *L);
 
-/* What VM and Worker have of it, for pv_lua_principal_setfuncs: run_async. */
-extern const luaL_Reg pv_lua_process_methods[];
+/* vm:run_async and worker:run_async, for pv_lua_principal_setfuncs. */
+int pv_lua_process_run_async(lua_State *L);
 
 /*
  * For functions that use the process at argument 1: who it is to be asked from, and its handle.

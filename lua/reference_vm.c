@@ -18,10 +18,9 @@ static const struct pv_reference_entry entries[] = {
 	"0.1"),
     ENTRY("VM", "wakeup", METHOD, "vm:wakeup()",
 	"Wakes a guest that suspended itself to RAM (`echo mem > /sys/power/state`), and returns "
-	"when "
-	"its agent answers again. An error when it is not suspended. Operations that were in "
-	"progress "
-	"when it went to sleep have failed.",
+	"when its agent answers again. An error when it is not suspended. Calls, programs, files, "
+	"streams and workers go on where they were; only who waits for an answer while the guest "
+	"sleeps gets an error.",
 	"0.1"),
     ENTRY("VM", "power_button", METHOD, "vm:power_button()",
 	"Presses the power button and waits until the guest has powered off.", "0.1"),

@@ -14,8 +14,10 @@
 #include "lab/host.h"
 #include "lua/error.h"
 #include "lua/guest_verdict.h"
+#include "lua/interpreter.h"
 #include "lua/reset.h"
 #include "lua/state.h"
+#include "lua/testcase.h"
 
 /* `text` is any bytes and is freed. */
 static void report_chunk_error(const struct pv_run_file *file, struct pv_bytes *text)
@@ -116,7 +118,7 @@ void pv_run_file(const struct pv_run_file *file, struct pv_run_result *result)
 	struct pv_lua *lua = NULL;
 	struct pv_err err = PV_ERR_INIT;
 	*result = (struct pv_run_result){.status = PV_RUN_PASSED};
-	if (pv_lua_state_create(&lua, file, &err) < 0) {
+	if (pv_lua_interpreter_create(&lua, file, &err) < 0) {
 		struct pv_bytes text = {0};
 		pv_bytes_printf(&text, "%s", err.text);
 		report_chunk_error(file, &text);
@@ -137,7 +139,7 @@ void pv_run_file(const struct pv_run_file *file, struct pv_run_result *result)
 		}
 		result->status = interrupted ? PV_RUN_INTERRUPTED : PV_RUN_CRASHED;
 	}
-	pv_lua_state_destroy(lua);
+	pv_lua_interpreter_destroy(lua);
 }
 
 const char *pv_run_status_name(enum pv_run_status status)

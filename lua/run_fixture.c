@@ -19,6 +19,7 @@
 #include "lua/error.h"
 #include "lua/excerpt.h"
 #include "lua/guest_verdict.h"
+#include "lua/interpreter.h"
 #include "lua/interrupt.h"
 #include "lua/lab_snapshot.h"
 #include "lua/run.h"
@@ -122,7 +123,7 @@ void pv_run_fixture(const struct pv_run_file *file, bool legacy, struct pv_run_f
 	struct pv_lua *lua = NULL;
 	struct pv_err err = PV_ERR_INIT;
 	*result = (struct pv_run_fixture){0};
-	if (pv_lua_state_create(&lua, file, &err) < 0) {
+	if (pv_lua_interpreter_create(&lua, file, &err) < 0) {
 		(void)pv_bytes_printf(&result->failure, "%s", err.text);
 		return;
 	}
@@ -130,7 +131,7 @@ void pv_run_fixture(const struct pv_run_file *file, bool legacy, struct pv_run_f
 	lua_pushcfunction(lua->L, load_and_call);
 	lua_pushlightuserdata(lua->L, &call);
 	take_end(lua, result, lua_pcall(lua->L, 1, 0, 0) != LUA_OK);
-	pv_lua_state_destroy(lua);
+	pv_lua_interpreter_destroy(lua);
 }
 
 void pv_run_fixture_finish(struct pv_run_fixture *result)

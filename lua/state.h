@@ -1,6 +1,6 @@
 /*
- * The Lua state of one test file and what stands behind it. Internal to this layer; script thread
- * only.
+ * What stands behind the Lua state of one test file (lua/interpreter.h). Internal to this layer;
+ * script thread only.
  */
 #ifndef PV_LUA_STATE_H
 #define PV_LUA_STATE_H
@@ -13,9 +13,8 @@
 
 #include "base/bytes.h"
 #include "lab/verdict.h"
-#include "lua/testcase.h"
+#include "lua/suite.h"
 
-struct pv_err;
 struct pv_host;
 struct pv_lab;
 struct pv_lab_reset;
@@ -48,22 +47,10 @@ struct pv_lua {
 	bool warnings_off;
 };
 
-/*
- * Creates the state with all libraries, globals and types, and the root lab. Returns 0, or a
- * negative errno with a sentence in `err`; the caller destroys it. `file` must outlive it.
- */
-int pv_lua_state_create(struct pv_lua **out, const struct pv_run_file *file, struct pv_err *err);
-
-/* Closes the root lab with all its VMs, runs the finalizers, frees everything. NULL is fine. */
-void pv_lua_state_destroy(struct pv_lua *lua);
-
 /* The context of a Lua thread, whichever coroutine it is. */
 static inline struct pv_lua *pv_lua_state_of(lua_State *L)
 {
 	return *(struct pv_lua **)lua_getextraspace(L);
 }
-
-/* Makes the global `provium` a handle of the lab of the present scope. May raise. */
-void pv_lua_state_set_scope(lua_State *L);
 
 #endif

@@ -11,7 +11,6 @@
 #include "base/err.h"
 #include "base/sys_names.h"
 #include "lua/argument.h"
-#include "lua/batch.h"
 #include "lua/buffer.h"
 #include "lua/error.h"
 #include "lua/principal.h"
@@ -297,7 +296,7 @@ void pv_lua_syscall_push(
 }
 
 /* vm:syscall(nr, a1 ... a6), vm:syscall(nr, {args, bufs, ptrs, nested}) */
-static int syscall_now(lua_State *L)
+int pv_lua_syscall_now(lua_State *L)
 {
 	struct pv_lua_principal self;
 	struct pv_lua_syscall syscall;
@@ -317,13 +316,3 @@ static int syscall_now(lua_State *L)
 		pv_bytes_finish(kept);
 	return 1;
 }
-
-const luaL_Reg pv_lua_syscall_methods[] = {
-    {"syscall",	syscall_now	   },
-    {"syscall_async", pv_lua_syscall_async},
-    {"batch",	      pv_lua_batch	  },
-    {"ioctl",	      pv_lua_ioctl	  },
-    {"read_mem",	 pv_lua_memory_read  },
-    {"write_mem",	  pv_lua_memory_write },
-    {NULL,	    NULL		},
-};

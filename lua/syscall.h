@@ -30,6 +30,9 @@ void pv_lua_syscall_read(lua_State *L, const char *function, struct pv_lua_sysca
 void pv_lua_syscall_push(
     lua_State *L, const struct pv_agent_syscall_result *result, const int64_t *lens, size_t count);
 
+/* vm:syscall; this and the following are for pv_lua_principal_setfuncs. */
+int pv_lua_syscall_now(lua_State *L);
+
 /* vm:syscall_async and the type of its handles (lua/syscall_handle.c). */
 int pv_lua_syscall_async(lua_State *L);
 void pv_lua_syscall_open(lua_State *L);
@@ -40,8 +43,5 @@ int pv_lua_memory_write(lua_State *L);
 
 /* vm:ioctl (lua/ioctl.c). */
 int pv_lua_ioctl(lua_State *L);
-
-/* Methods that VMs and workers share, for pv_lua_principal_setfuncs. */
-extern const luaL_Reg pv_lua_syscall_methods[];
 
 #endif

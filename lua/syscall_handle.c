@@ -47,12 +47,13 @@ static int collect(lua_State *L)
 
 /* A guest that stands still ends no call, and only this script could let it go on. The handle stays
  * good. */
-static void refuse_paused(lua_State *L, const struct handle *handle)
+static void refuse_while_still(lua_State *L, const struct handle *handle)
 {
 	struct pv_vm *vm = handle->resource.vm;
 	struct pv_agent *agent;
 	struct pv_err err = PV_ERR_INIT;
-	if (pv_vm_state(vm) == PV_VM_PAUSED && !pv_agent_syscall_is_over(handle->pending) &&
+	const bool stands_still = pv_vm_state(vm) == PV_VM_PAUSED || pv_vm_is_suspended(vm);
+	if (stands_still && !pv_agent_syscall_is_over(handle->pending) &&
 	    pv_vm_agent(vm, "await", &agent, &err) < 0)
 		pv_lua_error_raise(L, &err);
 }
@@ -68,7 +69,7 @@ static int handle_await(lua_State *L)
 	if (handle->pending == NULL)
 		return luaL_error(
 		    L, "syscall_async: the scope of this handle has ended, and with it the call");
-	refuse_paused(L, handle);
+	refuse_while_still(L, handle);
 	struct pv_bytes *kept = pv_lua_buffer_new(L);
 	struct pv_agent_syscall_pending *pending = handle->pending;
 	struct pv_lua_principal self = {.vm = pv_vm_ref(handle->resource.vm)};

@@ -30,6 +30,7 @@
 #include "lua/excerpt.h"
 #include "lua/guest_verdict.h"
 #include "lua/interrupt.h"
+#include "lua/lab.h"
 #include "lua/legacy.h"
 #include "lua/reset.h"
 #include "lua/resource.h"
@@ -243,7 +244,7 @@ static int run_body(lua_State *L)
 {
 	struct pv_lua *lua = pv_lua_state_of(L);
 	lua_Integer number = lua_tointeger(L, 1);
-	pv_lua_state_set_scope(L);
+	pv_lua_lab_set_scope(L);
 	lua_getfield(L, LUA_REGISTRYINDEX, TESTS_KEY);
 	lua_rawgeti(L, -1, number);
 	lua_rawgeti(L, -1, 1);
@@ -257,7 +258,7 @@ static int run_body(lua_State *L)
 /* Protected: the script may not see the test's lab any more. */
 static int leave_scope(lua_State *L)
 {
-	pv_lua_state_set_scope(L);
+	pv_lua_lab_set_scope(L);
 	lua_gc(L, LUA_GCCOLLECT);
 	lua_gc(L, LUA_GCCOLLECT);
 	return 0;

@@ -12,17 +12,12 @@
 #include "base/err.h"
 #include "lab/vm.h"
 #include "lua/argument.h"
-#include "lua/clock.h"
-#include "lua/console.h"
 #include "lua/error.h"
 #include "lua/handle.h"
-#include "lua/legacy.h"
 #include "lua/options.h"
 #include "lua/principal.h"
 #include "lua/resource.h"
-#include "lua/snapshot.h"
 #include "lua/type.h"
-#include "lua/worker.h"
 
 /* Registry: pv_vm (light userdata) -> handle. */
 #define HANDLES_KEY "provium.vms"
@@ -43,6 +38,13 @@ struct pv_vm *pv_lua_vm_check_at(lua_State *L, int index, const char *function)
 		luaL_error(L, "%s: this handle is released, the file is over", function);
 	return handle->vm;
 }
+
+static void check_principal(lua_State *L, struct pv_lua_principal *out)
+{
+	out->vm = pv_lua_vm_check(L, out->function);
+}
+
+const struct pv_lua_principal_kind pv_lua_vm_principal = {"vm", check_principal};
 
 /* --- life --- */
 
@@ -189,20 +191,6 @@ static int vm_open_stream_count(lua_State *L)
 	return count(L, "vm:open_stream_count", PV_LUA_STREAM);
 }
 
-static int vm_console(lua_State *L)
-{
-	pv_lua_vm_check(L, "vm:console");
-	pv_lua_console_push(L, 1);
-	return 1;
-}
-
-static int vm_clock(lua_State *L)
-{
-	pv_lua_vm_check(L, "vm:clock");
-	pv_lua_clock_push(L, 1);
-	return 1;
-}
-
 static int vm_tostring(lua_State *L)
 {
 	struct handle *handle = pv_lua_argument_self(L, 1, PV_LUA_VM_TYPE, "tostring");
@@ -242,7 +230,6 @@ static const luaL_Reg methods[] = {
     {"pause",	      vm_pause	      },
     {"resume",	       vm_resume		},
     {"reset",	      vm_reset	      },
-    {"clock",	      vm_clock	      },
     {"wakeup",	       vm_wakeup		},
     {"power_button",	     vm_power_button	    },
     {"shutdown",		 vm_shutdown	    },
@@ -254,7 +241,6 @@ static const luaL_Reg methods[] = {
     {"is_quiescent",	     vm_is_quiescent	    },
     {"open_file_count",	vm_open_file_count  },
     {"open_stream_count", vm_open_stream_count},
-    {"console",		vm_console	  },
     {NULL,		NULL		},
 };
 
@@ -267,11 +253,7 @@ static const luaL_Reg metamethods[] = {
 
 void pv_lua_vm_open(lua_State *L)
 {
-	luaL_newlib(L, methods);
-	pv_lua_principal_share(L, "vm");
-	pv_lua_principal_setfuncs(L, pv_lua_worker_methods, "vm");
-	luaL_setfuncs(L, pv_lua_snapshot_methods, 0);
-	pv_lua_legacy_add(L, "vm");
+	luaL_setfuncs(L, methods, 0);
 	pv_lua_type_open(L, PV_LUA_VM_TYPE, metamethods, 0);
 	pv_lua_handle_open(L, HANDLES_KEY);
 }

@@ -4,12 +4,17 @@
 
 #include <lua.h>
 
+struct pv_lua_principal_kind;
 struct pv_vm;
 
 #define PV_LUA_VM_TYPE "VM"
 
-/* Registers the type. May raise. */
+/* Registers the type, with its own methods and those in the table on top, which is popped. May
+ * raise. */
 void pv_lua_vm_open(lua_State *L);
+
+/* A VM as whoever acts in its guest. */
+extern const struct pv_lua_principal_kind pv_lua_vm_principal;
 
 /* Pushes the handle of a VM, the same one as long as it is in use; it holds a reference. May raise.
  */

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "lua/argument.h"
 #include "lua/error.h"
-#include "lua/legacy.h"
+#include "lua/principal.h"
 #include "lua/resource.h"
 #include "lua/signal.h"
 #include "lua/type.h"
@@ -28,7 +28,7 @@ static struct worker *check(lua_State *L, const char *function)
 	return pv_lua_argument_self(L, 1, PV_LUA_WORKER_TYPE, function);
 }
 
-void pv_lua_worker_check(lua_State *L, struct pv_lua_principal *out)
+static void check_principal(lua_State *L, struct pv_lua_principal *out)
 {
 	struct worker *worker = check(L, out->function);
 	if (!pv_lua_resource_is_open(&worker->resource))
@@ -37,6 +37,8 @@ void pv_lua_worker_check(lua_State *L, struct pv_lua_principal *out)
 	out->vm = worker->resource.vm;
 	out->by = (struct pv_principal){.worker = worker->id.number, .boot = worker->id.boot};
 }
+
+const struct pv_lua_principal_kind pv_lua_worker_principal = {"worker", check_principal};
 
 static int worker_kill(lua_State *L)
 {
@@ -108,7 +110,7 @@ static int worker_tostring(lua_State *L)
 }
 
 /* vm:spawn_worker({thread = false}) */
-static int spawn_worker(lua_State *L)
+int pv_lua_worker_spawn(lua_State *L)
 {
 	struct pv_lua_principal self;
 	struct pv_err err = PV_ERR_INIT;
@@ -149,16 +151,9 @@ static const luaL_Reg metamethods[] = {
     {NULL,	   NULL	       },
 };
 
-const luaL_Reg pv_lua_worker_methods[] = {
-    {"spawn_worker", spawn_worker},
-    {NULL,	   NULL	       },
-};
-
 void pv_lua_worker_open(lua_State *L)
 {
-	luaL_newlib(L, plain_methods);
-	pv_lua_principal_setfuncs(L, methods, "worker");
-	pv_lua_principal_share(L, "worker");
-	pv_lua_legacy_add(L, "worker");
+	luaL_setfuncs(L, plain_methods, 0);
+	pv_lua_principal_setfuncs(L, methods, &pv_lua_worker_principal);
 	pv_lua_type_open(L, PV_LUA_WORKER_TYPE, metamethods, 0);
 }

@@ -2,20 +2,20 @@
 #ifndef PV_LUA_WORKER_H
 #define PV_LUA_WORKER_H
 
-#include <lauxlib.h>
+#include <lua.h>
 
-#include "lua/principal.h"
+struct pv_lua_principal_kind;
 
 #define PV_LUA_WORKER_TYPE "Worker"
 
-/* Registers the type, with the methods that it shares with VM. May raise. */
+/* Registers the type, with its own methods and those in the table on top, which is popped. May
+ * raise. */
 void pv_lua_worker_open(lua_State *L);
 
-/* What a VM has of it, for pv_lua_principal_setfuncs: spawn_worker. */
-extern const luaL_Reg pv_lua_worker_methods[];
+/* A worker as whoever acts in its guest. */
+extern const struct pv_lua_principal_kind pv_lua_worker_principal;
 
-/* The worker at argument 1 of `out->function` as a principal, without its agent. Raises when it is
- * something else, or has ended. */
-void pv_lua_worker_check(lua_State *L, struct pv_lua_principal *out);
+/* vm:spawn_worker, for pv_lua_principal_setfuncs. */
+int pv_lua_worker_spawn(lua_State *L);
 
 #endif

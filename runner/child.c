@@ -140,6 +140,19 @@ void pv_child_send(struct pv_child *child, const void *frame, size_t len, int fd
 		pv_child_kill(child);
 }
 
+const char *pv_child_signal_hint(int number)
+{
+	switch (number) {
+	case SIGBUS:
+		return "; a file that holds guests' memory was cut short, or its disk cannot be "
+		       "read: leave snapshots alone while guests run on them";
+	case SIGKILL:
+		return "; when nobody killed it, the kernel was out of memory: run fewer guests at "
+		       "a time, or smaller ones";
+	default: return "";
+	}
+}
+
 int pv_child_take_fd(struct pv_child *child)
 {
 	const int fd = child->received;

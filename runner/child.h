@@ -69,6 +69,9 @@ void pv_child_limit(struct pv_child *child, int64_t span_ns);
  */
 void pv_child_send(struct pv_child *child, const void *frame, size_t len, int fd);
 
+/* What a death by that signal most likely means, to stand behind its name: "; ..." or "". */
+const char *pv_child_signal_hint(int number);
+
 /* Takes the descriptor that came last, or -1. The caller closes it. */
 int pv_child_take_fd(struct pv_child *child);
 

@@ -83,8 +83,9 @@ static void explain_end(const struct slot *slot, int wait_status, char *why, siz
 	} else if (slot->dispatcher->status == -EINTR) {
 		snprintf(why, size, "interrupted");
 	} else if (WIFSIGNALED(wait_status)) {
-		snprintf(why, size, "the worker process died by signal %d (%s)",
-		    WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
+		snprintf(why, size, "the worker process died by signal %d (%s)%s",
+		    WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)),
+		    pv_child_signal_hint(WTERMSIG(wait_status)));
 	} else {
 		snprintf(why, size, "the worker process ended early with exit status %d",
 		    WEXITSTATUS(wait_status));

@@ -238,8 +238,9 @@ static void explain_end(struct build *build, int wait_status)
 		    build->name,
 		    pv_units_show_duration(build->builds->options->timeout_ns, span, sizeof(span)));
 	else if (WIFSIGNALED(wait_status))
-		printed = asprintf(&text, "fixture `%s`: its builder died by signal %d (%s)",
-		    build->name, WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
+		printed = asprintf(&text, "fixture `%s`: its builder died by signal %d (%s)%s",
+		    build->name, WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)),
+		    pv_child_signal_hint(WTERMSIG(wait_status)));
 	else
 		printed =
 		    asprintf(&text, "fixture `%s`: its builder ended early with exit status %d",

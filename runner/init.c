@@ -25,7 +25,7 @@
 #define PATH_SIZE 4096
 
 static const char config_text[] =
-    "# What `provium` reads in this folder. README.md of Provium has all keys.\n"
+    "# What `provium` reads in this folder. docs/configuration.md of Provium has all keys.\n"
     "[provium]\n"
     "roots = [\"tests\"]\n"
     "\n"

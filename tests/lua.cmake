@@ -15,6 +15,7 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/tests/unit/lua_rig.c
 	${CMAKE_SOURCE_DIR}/lab/config.c
 	${CMAKE_SOURCE_DIR}/lab/config_profile.c
+	${CMAKE_SOURCE_DIR}/lab/config_value.c
 	${CMAKE_SOURCE_DIR}/lab/barrier.c
 	${CMAKE_SOURCE_DIR}/lab/lab.c
 	${CMAKE_SOURCE_DIR}/lab/lab_batch.c
@@ -24,6 +25,7 @@ add_library(pv_lua_rig STATIC
 	${CMAKE_SOURCE_DIR}/lab/lab_index_json.c
 	${CMAKE_SOURCE_DIR}/lab/lab_restore.c
 	${CMAKE_SOURCE_DIR}/lab/lab_snapshot.c
+	${CMAKE_SOURCE_DIR}/lab/lab_snapshot_directory.c
 	${CMAKE_SOURCE_DIR}/lab/lab_snapshot_file.c
 	${CMAKE_SOURCE_DIR}/lab/lab_reset.c
 	${CMAKE_SOURCE_DIR}/lab/lab_tree.c

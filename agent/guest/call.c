@@ -3,8 +3,9 @@
  * their call.
  *
  * The table is a list: there are as many entries as the host has unanswered requests. When the
- * stream ends, each call is detached and told to end; the operation goes on to exist until its
- * thread or child has come back, but answers nowhere.
+ * session ends (which may outlive many streams, guest/connection.c), each call is detached and told
+ * to end; the operation goes on to exist until its thread or child has come back, but answers
+ * nowhere.
  */
 #include "agent/guest/call.h"
 
@@ -190,24 +191,39 @@ static void tell(struct pv_call *call, const struct pv_request *request, struct 
 /* Answers a request that starts no operation. */
 static int refuse(struct pv_calls *calls, uint64_t id, enum pv_reply_reason reason, const char *why)
 {
-	struct pv_bytes *out = pv_connection_out(&calls->connection);
+	struct pv_connection *connection = &calls->connection;
+	/* It may be a handshake. */
+	struct pv_bytes *out = pv_connection_is_greeted(connection)
+				   ? pv_connection_out(connection)
+				   : pv_link_hail(&connection->link);
 	int status = out ? pv_reply_put_refused(out, id, reason, why) : 0;
 	pv_connection_flush(&calls->connection);
 	return status;
 }
 
-static int say_hello(struct pv_calls *calls, uint64_t id)
+static void detach_all(void *ctx);
+
+/* Each stream begins with this. The session of the host goes on, or what we have is of no use. */
+static int say_hello(struct pv_calls *calls, const struct pv_request *request)
 {
+	const struct pv_request_hello *hello = &request->hello;
+	struct pv_connection *connection = &calls->connection;
 	struct utsname name = {0};
 	uname(&name);
-	struct pv_bytes *out = pv_connection_out(&calls->connection);
-	int status = 0;
-	if (out)
-		status = pv_reply_put_hello(out, id, name.release, capabilities,
-		    sizeof(capabilities) / sizeof(capabilities[0]));
-	pv_connection_flush(&calls->connection);
+	struct pv_bytes *out = pv_connection_resume(connection, hello->resume, hello->received);
+	if (!out) {
+		detach_all(calls);
+		/* A worker's ends with its stream. */
+		out = pv_connection_begin(connection, calls->is_worker ? 0 : hello->session);
+	}
+	if (!out)
+		return -ENOMEM;
+	int status = pv_reply_put_hello(out, request->id, name.release, connection->link.session,
+	    connection->link.received, capabilities,
+	    sizeof(capabilities) / sizeof(capabilities[0]));
+	pv_connection_flush(connection);
 	if (calls->rest_fd >= 0)
-		pv_connection_hold(&calls->connection);
+		pv_connection_hold(connection);
 	return status;
 }
 
@@ -256,6 +272,10 @@ static bool is_follow_up(enum pv_request_op op)
 
 static int dispatch(struct pv_calls *calls, struct pv_request *request, struct pv_span payload)
 {
+	if (pv_connection_is_greeted(&calls->connection) == (request->op == PV_REQUEST_HELLO))
+		return -EBADMSG;
+	if (request->op == PV_REQUEST_HELLO)
+		return say_hello(calls, request);
 	struct pv_call *known = find(calls, request->id);
 	if (is_follow_up(request->op)) {
 		if (request->op == PV_REQUEST_CANCEL && pv_turns_remove(&calls->turns, request->id))
@@ -280,8 +300,6 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request, struct p
 	    (find(calls, request->after) || pv_turns_has(&calls->turns, request->after)))
 		return pv_turns_add(&calls->turns, request->id, request->after, payload);
 	pv_root_follow(&calls->root);
-	if (request->op == PV_REQUEST_HELLO)
-		return say_hello(calls, request->id);
 	if (request->worker != 0 && !calls->is_worker)
 		pv_worker_pass(calls, request, payload);
 	else

@@ -47,7 +47,7 @@ struct pv_call {
 	struct pv_call *next;
 	uint64_t id;
 	const struct pv_call_ops *ops;
-	bool detached; /* its stream ended: answers go nowhere */
+	bool detached; /* its session ended: answers go nowhere */
 };
 
 struct pv_calls {

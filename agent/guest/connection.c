@@ -4,7 +4,10 @@
  *
  * There may be no vsock device yet, no driver yet, or nobody who listens; a kernel has no event for
  * the last, so the attempt is repeated after 20 ms, then ever less often up to once a second. When
- * an established stream ends, which some ways of restoring a guest do, the same begins anew.
+ * an established stream ends, the same begins anew: a kernel that suspends the guest resets all
+ * sockets, and the agent lives on. So the session (proto/link.h) stays meanwhile: answers are
+ * queued, what runs goes on, and the host says in its next handshake whether it still is of that
+ * session. It ends with the stream when one of the two ends has failed, and at the host's word.
  *
  * Sending is eager: pv_connection_flush writes at once, on whichever thread holds the lock, and
  * only what the socket does not take waits for the loop. Writing never calls back, because its
@@ -19,6 +22,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* Needs sys/socket.h before it. */
@@ -32,9 +36,11 @@
 #define BACKOFF_FIRST (20 * (PV_CLOCK_SECOND / 1000))
 #define BACKOFF_LAST  PV_CLOCK_SECOND
 
-/* Producers pause above the first and go on below the second. */
+/* Producers pause above the first and go on below the second. What the host has and has not
+ * acknowledged counts as well; that is less than the second when nothing is on its way. */
 #define QUEUE_HIGH (1u << 20)
-#define QUEUE_LOW  (256u << 10)
+#define QUEUE_LOW  (512u << 10)
+_Static_assert(QUEUE_LOW > PV_LINK_ACK_EVERY, "or producers wait for ever");
 
 #define READ_SIZE (64u << 10)
 
@@ -50,13 +56,8 @@ void pv_connection_init(struct pv_connection *connection, struct pv_loop *loop,
 	    .ctx = ctx,
 	    .fd = -1,
 	    .backoff_ns = BACKOFF_FIRST,
-	    .reader = {.limit = PV_PROTOCOL_FRAME_MAX},
 	};
-}
-
-static size_t queued(const struct pv_connection *connection)
-{
-	return connection->out.len - connection->sent;
+	pv_link_init(&connection->link, PV_PROTOCOL_FRAME_MAX);
 }
 
 static void set_events(struct pv_connection *connection, uint32_t events)
@@ -72,21 +73,31 @@ static void close_stream(struct pv_connection *connection)
 	pv_loop_watch_remove(&connection->watch);
 	pv_loop_timer_clear(&connection->timer);
 	pv_fd_close(&connection->fd);
-	pv_frame_reader_finish(&connection->reader);
-	pv_bytes_finish(&connection->out);
-	connection->sent = 0;
-	connection->up = connection->broken = connection->full = connection->held = false;
+	pv_link_cut(&connection->link);
+	connection->up = connection->broken = false;
+}
+
+static void forget_session(struct pv_connection *connection)
+{
+	pv_link_finish(&connection->link);
+	connection->spoiled = connection->full = connection->held = false;
+	pv_loop_wake(connection->loop);
 }
 
 static void lose(struct pv_connection *connection)
 {
 	close_stream(connection);
-	pv_loop_wake(connection->loop);
+	const bool over = connection->spoiled || connection->joined || connection->adopted ||
+			  connection->link.session == 0;
+	if (over)
+		forget_session(connection);
 	if (connection->joined) {
+		/* The connection may be gone afterwards. */
 		connection->ops->lost(connection->ctx);
 		return;
 	}
-	connection->ops->lost(connection->ctx);
+	if (over)
+		connection->ops->lost(connection->ctx);
 	if (connection->adopted) {
 		pv_loop_quit(connection->loop);
 		return;
@@ -100,7 +111,8 @@ static void lose_from_timer(void *ctx)
 	lose(ctx);
 }
 
-void pv_connection_break(struct pv_connection *connection)
+/* The loop thread is to notice that the stream is of no use. */
+static void lose_soon(struct pv_connection *connection)
 {
 	if (!connection->up || connection->broken)
 		return;
@@ -109,14 +121,55 @@ void pv_connection_break(struct pv_connection *connection)
 	    connection->loop, &connection->timer, pv_clock_now(), lose_from_timer, connection);
 }
 
+void pv_connection_break(struct pv_connection *connection)
+{
+	/* Without a stream this holds for the next: its handshake finds no session to go on with.
+	 */
+	connection->spoiled = true;
+	lose_soon(connection);
+}
+
+bool pv_connection_is_greeted(const struct pv_connection *connection)
+{
+	return connection->link.open;
+}
+
+static struct pv_bytes *open_link(struct pv_connection *connection)
+{
+	struct pv_err err = PV_ERR_INIT;
+	if (pv_link_open(&connection->link, &err) < 0)
+		return NULL;
+	return pv_link_hail(&connection->link);
+}
+
+struct pv_bytes *pv_connection_resume(
+    struct pv_connection *connection, uint64_t session, uint64_t received)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_link *link = &connection->link;
+	if (session == 0 || session != link->session || connection->spoiled ||
+	    pv_link_resume(link, received, &err) < 0)
+		return NULL;
+	return open_link(connection);
+}
+
+struct pv_bytes *pv_connection_begin(struct pv_connection *connection, uint64_t session)
+{
+	pv_link_begin(&connection->link, session);
+	connection->spoiled = connection->full = connection->held = false;
+	pv_loop_wake(connection->loop);
+	return open_link(connection);
+}
+
 struct pv_bytes *pv_connection_out(struct pv_connection *connection)
 {
-	return connection->up && !connection->broken ? &connection->out : NULL;
+	const bool there = connection->link.open || connection->link.session != 0;
+	return there && !connection->spoiled ? &connection->link.out : NULL;
 }
 
 bool pv_connection_has_room(struct pv_connection *connection)
 {
-	if (!connection->full && queued(connection) < QUEUE_HIGH)
+	if (!connection->full && pv_link_kept(&connection->link) < QUEUE_HIGH)
 		return true;
 	connection->full = true;
 	return false;
@@ -125,16 +178,22 @@ bool pv_connection_has_room(struct pv_connection *connection)
 /* Writes until the socket is full. Returns 0 or -errno. */
 static int write_queue(struct pv_connection *connection)
 {
-	while (queued(connection) > 0) {
-		ssize_t done = send(connection->fd, connection->out.data + connection->sent,
-		    queued(connection), MSG_NOSIGNAL | MSG_DONTWAIT);
+	struct pv_span rest;
+	while ((rest = pv_link_unsent(&connection->link)).len > 0) {
+		ssize_t done =
+		    send(connection->fd, rest.data, rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done < 0)
 			return errno == EAGAIN ? 0 : -errno;
-		connection->sent += (size_t)done;
+		pv_link_mark_sent(&connection->link, (size_t)done);
 	}
 	return 0;
+}
+
+static bool has_room_again(const struct pv_connection *connection)
+{
+	return connection->full && pv_link_kept(&connection->link) <= QUEUE_LOW;
 }
 
 void pv_connection_flush(struct pv_connection *connection)
@@ -142,33 +201,32 @@ void pv_connection_flush(struct pv_connection *connection)
 	if (!connection->up || connection->broken)
 		return;
 	if (write_queue(connection) < 0) {
+		lose_soon(connection);
+		return;
+	}
+	if (pv_link_is_overdue(&connection->link)) {
 		pv_connection_break(connection);
 		return;
 	}
-	/* Move the rest to the front only when that moves little. */
-	if (connection->sent >= queued(connection)) {
-		pv_bytes_consume(&connection->out, connection->sent);
-		connection->sent = 0;
-	}
 	/* EPOLLOUT also when somebody must still hear that there is room again. */
-	bool waiting = queued(connection) > 0 || connection->full;
+	bool waiting = pv_link_unsent(&connection->link).len > 0 || has_room_again(connection);
 	set_events(connection, (connection->held ? 0 : EPOLLIN) | (waiting ? EPOLLOUT : 0));
 }
 
 void pv_connection_drain(struct pv_connection *connection)
 {
-	while (connection->up && !connection->broken && queued(connection) > 0) {
+	while (connection->up && !connection->broken && pv_link_unsent(&connection->link).len > 0) {
 		struct pollfd wait = {.fd = connection->fd, .events = POLLOUT};
 		if (write_queue(connection) < 0)
 			return;
-		if (queued(connection) > 0)
+		if (pv_link_unsent(&connection->link).len > 0)
 			poll(&wait, 1, -1);
 	}
 }
 
 static void report_room(struct pv_connection *connection)
 {
-	if (!connection->full || queued(connection) > QUEUE_LOW)
+	if (!has_room_again(connection))
 		return;
 	connection->full = false;
 	connection->ops->room(connection->ctx);
@@ -181,8 +239,9 @@ static int take_frames(struct pv_connection *connection)
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_span payload;
 	int status = 0;
-	while (!connection->held &&
-	       (status = pv_frame_next(&connection->reader, &payload, &err)) > 0) {
+	/* A handshake has to be answered, however long the requests wait. */
+	while ((!connection->held || !connection->link.open) &&
+	       (status = pv_link_next(&connection->link, &payload, &err)) > 0) {
 		status = connection->ops->frame(connection->ctx, payload);
 		if (status < 0)
 			return status;
@@ -218,20 +277,24 @@ void pv_connection_release(struct pv_connection *connection)
 {
 	bool was_held = connection->held;
 	connection->held = false;
-	if (!connection->up || !was_held)
+	if (!was_held)
 		return;
-	if (connection->joined && !watch_again(connection))
-		return;
-	set_events(connection, connection->events | EPOLLIN);
-	pv_connection_flush(connection);
+	if (connection->up) {
+		if (connection->joined && !watch_again(connection))
+			return;
+		set_events(connection, connection->events | EPOLLIN);
+		pv_connection_flush(connection);
+	}
 	if (take_frames(connection) < 0)
 		pv_connection_break(connection);
 }
 
-/* Reads what has come. Returns 0, or negative when the stream is over or unusable. */
+/* Reads what has come. Returns 0, or negative when the stream is over; an unusable one is spoiled.
+ */
 static int read_stream(struct pv_connection *connection)
 {
 	uint8_t chunk[READ_SIZE];
+	struct pv_err err = PV_ERR_INIT;
 	for (;;) {
 		ssize_t got = recv(connection->fd, chunk, sizeof(chunk), MSG_DONTWAIT);
 		if (got < 0 && errno == EINTR)
@@ -240,9 +303,10 @@ static int read_stream(struct pv_connection *connection)
 			return errno == EAGAIN ? 0 : -errno;
 		if (got == 0)
 			return -ECONNRESET;
-		int status = pv_frame_feed(&connection->reader, chunk, (size_t)got);
+		int status = pv_link_feed(&connection->link, chunk, (size_t)got, &err);
 		if (status == 0)
 			status = take_frames(connection);
+		connection->spoiled |= status < 0;
 		/* A short read has emptied the socket: spare the call that would say so. */
 		if (status < 0 || (size_t)got < sizeof(chunk) || connection->held)
 			return status;
@@ -257,6 +321,9 @@ static void stream_ready(void *ctx, uint32_t events)
 			lose(connection);
 			return;
 		}
+		/* An acknowledgement may have come, or be due. */
+		if (pv_link_unsent(&connection->link).len > 0 || has_room_again(connection))
+			events |= EPOLLOUT;
 	}
 	if (!(events & EPOLLOUT))
 		return;
@@ -292,12 +359,14 @@ int pv_connection_join(struct pv_connection *connection, int fd)
 	struct pv_err err = PV_ERR_INIT;
 	connection->fd = fd;
 	connection->joined = true;
+	pv_link_adopt(&connection->link, 0, 0, 0);
 	return begin_stream(connection, &err);
 }
 
 void pv_connection_finish(struct pv_connection *connection)
 {
 	close_stream(connection);
+	forget_session(connection);
 }
 
 static const char *advice(int code)
@@ -344,22 +413,40 @@ static void connect_ready(void *ctx, uint32_t events)
 		retry_later(connection, code);
 }
 
+union address {
+	struct sockaddr any;
+	struct sockaddr_vm vsock;
+	struct sockaddr_un local;
+};
+
+static union address host_address(const struct pv_connection *connection)
+{
+	union address address = {
+	    .vsock = {
+		      .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = PV_PROTOCOL_PORT}
+	 };
+	if (connection->path) {
+		address = (union address){.local = {.sun_family = AF_UNIX}};
+		snprintf(
+		    address.local.sun_path, sizeof(address.local.sun_path), "%s", connection->path);
+	}
+	return address;
+}
+
 static void try_connect(void *ctx)
 {
 	struct pv_connection *connection = ctx;
 	struct pv_err err = PV_ERR_INIT;
-	struct sockaddr_vm address = {
-	    .svm_family = AF_VSOCK,
-	    .svm_cid = VMADDR_CID_HOST,
-	    .svm_port = PV_PROTOCOL_PORT,
-	};
+	const union address address = host_address(connection);
+	const socklen_t len = connection->path ? sizeof(address.local) : sizeof(address.vsock);
 	int status = 0;
-	connection->fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	connection->fd =
+	    socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (connection->fd < 0) {
 		retry_later(connection, errno);
 		return;
 	}
-	if (connect(connection->fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+	if (connect(connection->fd, &address.any, len) == 0)
 		status = begin_stream(connection, &err);
 	else if (errno == EINPROGRESS)
 		status = pv_loop_watch_add(connection->loop, &connection->watch, connection->fd,
@@ -370,7 +457,8 @@ static void try_connect(void *ctx)
 		retry_later(connection, -status);
 }
 
-void pv_connection_start(struct pv_connection *connection)
+void pv_connection_start(struct pv_connection *connection, const char *path)
 {
+	connection->path = path;
 	try_connect(connection);
 }

@@ -6,6 +6,7 @@
  * the init (guest/boot.c) provium-agent --serve        started by the init of a guest image; serves
  * in the foreground provium-agent --serve-fd N   serves the connected socket N and ends with it;
  * for tests on the host
+ *   provium-agent --serve-at PATH connects to a UNIX socket as it does to the host; for tests, too
  *   provium-agent --worker N     started by an agent: its worker process, on the connected socket N
  */
 #include <errno.h>
@@ -27,11 +28,12 @@
 
 /* How the process was started. */
 struct role {
-	bool init;	/* nobody else is PID 1 */
-	bool beside;	/* of an initramfs' own init */
-	int fd;		/* a socket to serve, or -1 */
-	int rest_fd;	/* what reads as ended when all is loaded, or -1 */
-	int entropy_fd; /* of pv_entropy_open */
+	bool init;	  /* nobody else is PID 1 */
+	bool beside;	  /* of an initramfs' own init */
+	int fd;		  /* a socket to serve, or -1 */
+	const char *path; /* a socket to connect to, or NULL */
+	int rest_fd;	  /* what reads as ended when all is loaded, or -1 */
+	int entropy_fd;	  /* of pv_entropy_open */
 };
 
 /*
@@ -63,7 +65,7 @@ static int serve(const struct role *role)
 	if (status == 0 && role->fd >= 0)
 		status = pv_connection_adopt(&calls->connection, role->fd);
 	else if (status == 0)
-		pv_connection_start(&calls->connection);
+		pv_connection_start(&calls->connection, role->path);
 	if (role->beside)
 		pv_root_init(&calls->root);
 	int rest_fd = role->rest_fd;
@@ -88,7 +90,8 @@ fail:
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: provium-agent --serve | --serve-fd N | --version\n");
+	fprintf(
+	    stderr, "usage: provium-agent --serve | --serve-fd N | --serve-at PATH | --version\n");
 	return 2;
 }
 
@@ -118,6 +121,10 @@ int main(int argc, char **argv)
 		role.fd = (int)number;
 		fcntl(role.fd, F_SETFD, FD_CLOEXEC);
 		return is_worker ? pv_worker_main(role.fd) : serve(&role);
+	}
+	if (argc == 3 && strcmp(argv[1], "--serve-at") == 0) {
+		role.path = argv[2];
+		return serve(&role);
 	}
 	if (argc != 2 || strcmp(argv[1], "--serve") != 0)
 		return usage();

@@ -144,7 +144,7 @@ void pv_worker_pass(
 		snprintf(text, sizeof(text), "worker %" PRIu64 " %s", request->worker,
 		    request->worker <= calls->workers.last ? "has ended" : "does not exist");
 		pv_call_answer(calls, request->id, ESRCH, text);
-	} else if (out->len > QUEUE_MAX) {
+	} else if (pv_link_kept(&worker->connection.link) > QUEUE_MAX) {
 		snprintf(text, sizeof(text), "worker %" PRIu64 " does not take requests",
 		    request->worker);
 		pv_call_answer(calls, request->id, EAGAIN, text);

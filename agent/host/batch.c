@@ -287,7 +287,7 @@ static void run(struct wave *wave, struct pv_agent_item *items, size_t count)
 		bool large = data_of(&items[at]).len > PV_PROTOCOL_CHUNK;
 		length = row_length(&items[at], count - at);
 		if (wave->count > 0 && (large || wave->count == WAVE_MAX ||
-					   agent->out.len - agent->sent > WAVE_BYTES)) {
+					   pv_link_unsent(&agent->link).len > WAVE_BYTES)) {
 			agent->corked = false;
 			end_wave(wave);
 		}

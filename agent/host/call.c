@@ -19,8 +19,11 @@
 #include "base/clock.h"
 #include "base/loop.h"
 
-/* Uploads pause while more than this waits for the link. */
+/* Uploads pause while more than this waits for the connection, or for the agent to acknowledge it:
+ * more than fits into sockets on the way, and what an agent need not acknowledge. */
 #define QUEUE_MAX (512u << 10)
+#define KEPT_MAX  (2u << 20)
+_Static_assert(KEPT_MAX > 2 * PV_LINK_ACK_EVERY && KEPT_MAX < PV_LINK_KEPT_MAX, "or uploads hang");
 
 const char *pv_agent_call_clean(char *out, size_t size, struct pv_span text)
 {
@@ -61,7 +64,8 @@ static int send_request(
     const struct pv_principal *by, struct pv_request *request, struct pv_err *err)
 {
 	struct pv_agent *agent = by->agent;
-	if (!agent->ready)
+	/* What is asked of an agent that was interrupted waits with the rest. */
+	if (!agent->ready && (!pv_agent_is_interrupted(agent) || agent->asleep[0]))
 		return pv_agent_call_no_link(agent, err);
 	if (by->boot != 0 && by->boot != agent->boot)
 		return pv_err_set(err, PV_ERR_STATE, ESTALE, "the guest was rebooted since");
@@ -69,7 +73,7 @@ static int send_request(
 		return pv_err_set(err, PV_ERR_LIMIT, EAGAIN,
 		    "%u calls to the guest's agent are under way already", agent->count);
 	request->id = agent->last_id + 1;
-	return pv_request_encode(request, &agent->out, err);
+	return pv_request_encode(request, pv_agent_out(agent), err);
 }
 
 int pv_agent_call_begin(const struct pv_principal *by, struct pv_agent_call *call,
@@ -126,7 +130,7 @@ static int follow_up(const struct pv_agent_call *call, enum pv_request_op op, st
 {
 	struct pv_err ignored = PV_ERR_INIT;
 	struct pv_request request = {.id = call->id, .op = op, .chunk = data};
-	return pv_request_encode(&request, &call->agent->out, &ignored);
+	return pv_request_encode(&request, pv_agent_out(call->agent), &ignored);
 }
 
 /* Ends the caller's wait with `status` and call->err, which are set; the agent is asked to stop. */
@@ -151,13 +155,30 @@ void pv_agent_cancel(struct pv_agent *agent, const char *reason)
 	pv_agent_flush(agent);
 }
 
+/* Whoever waits for a guest that sleeps would wait for ever, because he is the one who could wake
+ * it. */
+static bool sleeps(struct pv_agent_call *call)
+{
+	if (call->done || !call->agent->asleep[0])
+		return false;
+	give_up(call, pv_err_set(&call->err, PV_ERR_STATE, EBADFD, "%s", call->agent->asleep));
+	return true;
+}
+
+/* Bulk data may go out. */
+static bool has_room(const struct pv_agent_call *call)
+{
+	const struct pv_link *link = &call->agent->link;
+	return call->window > 0 && pv_link_unsent(link).len <= QUEUE_MAX &&
+	       pv_link_kept(link) <= KEPT_MAX;
+}
+
 void pv_agent_call_upload_piece(struct pv_agent_call *call, const void *data, size_t len)
 {
 	struct pv_agent *agent = call->agent;
 	const char *at = data;
 	while (len > 0) {
-		while (
-		    !call->done && (call->window == 0 || agent->out.len - agent->sent > QUEUE_MAX))
+		while (!call->done && !has_room(call) && !sleeps(call))
 			pv_loop_wait(agent->loop, PV_CLOCK_NEVER);
 		if (call->done)
 			return;
@@ -204,7 +225,7 @@ static void release(struct pv_agent_call *call)
 
 int pv_agent_call_wait(struct pv_agent_call *call, struct pv_loop *loop, int64_t deadline_ns)
 {
-	while (!call->done) {
+	while (!call->done && !sleeps(call)) {
 		if (pv_loop_wait(loop, deadline_ns) < 0 && !call->done)
 			return -ETIMEDOUT;
 	}
@@ -240,7 +261,7 @@ void pv_agent_call_grant(struct pv_agent_call *call, uint64_t bytes)
 	    .id = call->id, .op = PV_REQUEST_GRANT, .grant = (int64_t)bytes};
 	if (!call->agent || call->done)
 		return;
-	if (pv_request_encode(&request, &call->agent->out, &ignored) < 0)
+	if (pv_request_encode(&request, pv_agent_out(call->agent), &ignored) < 0)
 		give_up(call, pv_err_nomem(&call->err, "credit for the guest"));
 	pv_agent_flush(call->agent);
 }

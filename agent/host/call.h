@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/proto/link.h"
 #include "agent/proto/protocol.h"
 #include "agent/proto/reply.h"
 #include "agent/proto/request.h"
@@ -48,27 +49,34 @@ struct pv_agent_call {
 /* The client. Under the loop lock. */
 struct pv_agent {
 	struct pv_loop *loop;
-	const struct pv_agent_link_ops *ops; /* NULL: no link */
+	const struct pv_agent_link_ops *ops; /* NULL: no connection */
 	void *ctx;
 	bool ready;
 	uint64_t hello; /* number of the hello under way, or 0 */
+	uint64_t fresh; /* of the session that it proposes */
 	uint64_t last_id;
 	uint64_t boot; /* a random number for this life of the agent, pv_agent_boot */
 	struct pv_agent_call *first;
 	unsigned count;
-	struct pv_frame_reader reader;
-	struct pv_bytes out; /* the first `sent` bytes are gone */
-	size_t sent;
-	bool corked; /* more is to go out with it soon: pv_agent_flush does nothing */
+	struct pv_link link; /* has a session without a connection while calls wait for the next */
+	unsigned ends;	     /* of sessions, so far */
+	bool corked;	     /* more is to go out with it soon: pv_agent_flush does nothing */
 	bool refused;
 	char refusal[256];
-	char reason[256]; /* why there is no link */
+	char reason[256]; /* why there is no connection */
+	char asleep[256]; /* why no answer comes until the next connection, or empty */
 };
 
 /* --- client.c --- */
 
-/* Sends what the link takes. */
+/* Sends what the connection takes. */
 void pv_agent_flush(struct pv_agent *agent);
+
+/* Where frames for the agent are appended, before a flush. */
+static inline struct pv_bytes *pv_agent_out(struct pv_agent *agent)
+{
+	return &agent->link.out;
+}
 
 /* --- call.c, all [locked] --- */
 
@@ -76,8 +84,9 @@ void pv_agent_flush(struct pv_agent *agent);
 struct pv_agent_call *pv_agent_call_create(enum pv_request_op op);
 
 /*
- * Sends `request` (its number and its worker are set here) for `call`; `inline_len` bytes of bulk data are in it.
- * Returns 0, or -errno and the call is freed: no connection, too many calls, arguments too long.
+ * Sends `request` (its number and its worker are set here) for `call`; `inline_len` bytes of bulk
+ * data are in it. Returns 0, or -errno and the call is freed: no connection, too many calls,
+ * arguments too long.
  */
 int pv_agent_call_begin(const struct pv_principal *by, struct pv_agent_call *call,
     struct pv_request *request, size_t inline_len, struct pv_err *err);
@@ -89,7 +98,8 @@ void pv_agent_call_upload(struct pv_agent_call *call, const void *data, size_t l
 void pv_agent_call_upload_piece(struct pv_agent_call *call, const void *data, size_t len);
 void pv_agent_call_upload_end(struct pv_agent_call *call);
 
-/* Waits for the answer and frees the call. Returns its status. */
+/* Waits for the answer and frees the call. Returns its status. While the guest sleeps
+ * (pv_agent_sleep) nobody waits: the call is given up. */
 int pv_agent_call_end(struct pv_agent_call *call, struct pv_loop *loop, struct pv_err *err);
 
 /* Waits for the answer, at most until then; the call stays. Returns 0 or -ETIMEDOUT. */

@@ -2,11 +2,13 @@
  * The link and the handshake: bytes from the owner of the stream become frames, frames become
  * answers of calls.
  *
- * When a link comes up the client says hello; the agent answers with its protocol version, and
- * calls are possible when that is ours. A restored guest's agent has said hello already, so its
- * link is adopted without one. What breaks the protocol, be it a bad frame, an answer to
- * no question or a frame over the limit, costs the link: the reason is kept for later calls and the
- * stream is closed. Memory is bounded by one frame plus what callers have asked for.
+ * When a connection comes up the client says hello; the agent answers with its protocol version,
+ * and calls are possible when that is ours. A restored guest's agent has said hello already, so its
+ * connection is adopted without one. An interrupted one leaves the session (proto/link.h): the next
+ * hello names it, and the answer says whether the agent is still that one. What breaks the
+ * protocol, be it a bad frame, an answer to no question or a frame over the limit, costs the link:
+ * the reason is kept for later calls and the stream is closed. Memory is bounded by one frame plus
+ * what callers have asked for.
  *
  * The owner calls under the loop lock, mostly on the loop thread; calls come from the script
  * thread. The link's close may be called while the client digests bytes of that same link, so after
@@ -39,7 +41,7 @@ int pv_agent_create(struct pv_agent **out, struct pv_loop *loop, struct pv_err *
 	if (!agent)
 		return pv_err_nomem(err, "the guest agent's client");
 	agent->loop = loop;
-	agent->reader.limit = PV_PROTOCOL_FRAME_MAX;
+	pv_link_init(&agent->link, PV_PROTOCOL_FRAME_MAX);
 	snprintf(agent->reason, sizeof(agent->reason), "it has not connected yet");
 	return 0;
 }
@@ -54,25 +56,47 @@ void pv_agent_destroy(struct pv_agent *agent)
 	free(agent);
 }
 
-/* Forgets the stream and what was on its way. */
-static void forget_link(struct pv_agent *agent)
+/* Forgets the connection. */
+static void forget_connection(struct pv_agent *agent, const char *reason)
 {
 	agent->ops = NULL;
 	agent->ready = false;
 	agent->hello = 0;
-	pv_frame_reader_finish(&agent->reader);
-	pv_bytes_finish(&agent->out);
-	agent->sent = 0;
+	pv_link_cut(&agent->link);
+	snprintf(agent->reason, sizeof(agent->reason), "%s", reason);
 }
 
 void pv_agent_drop(struct pv_agent *agent, const char *reason, bool close_link)
 {
 	const struct pv_agent_link_ops *ops = agent->ops;
-	snprintf(agent->reason, sizeof(agent->reason), "%s", reason);
-	forget_link(agent);
+	forget_connection(agent, reason);
+	pv_link_finish(&agent->link);
+	agent->ends++;
+	agent->asleep[0] = '\0';
 	pv_agent_call_fail_all(agent, agent->reason);
 	if (ops && close_link)
 		ops->close(agent->ctx);
+}
+
+void pv_agent_interrupt(struct pv_agent *agent, const char *reason)
+{
+	if (agent->link.session == 0) {
+		pv_agent_drop(agent, reason, false);
+		return;
+	}
+	forget_connection(agent, reason);
+	pv_loop_wake(agent->loop);
+}
+
+bool pv_agent_is_interrupted(const struct pv_agent *agent)
+{
+	return agent->link.session != 0 && !agent->ready;
+}
+
+void pv_agent_sleep(struct pv_agent *agent, const char *reason)
+{
+	snprintf(agent->asleep, sizeof(agent->asleep), "%s", reason);
+	pv_loop_wake(agent->loop);
 }
 
 void pv_agent_closed(struct pv_agent *agent)
@@ -82,22 +106,28 @@ void pv_agent_closed(struct pv_agent *agent)
 
 void pv_agent_flush(struct pv_agent *agent)
 {
+	struct pv_span rest;
 	if (agent->corked)
 		return;
-	while (agent->ops && agent->sent < agent->out.len) {
-		size_t left = agent->out.len - agent->sent;
-		size_t taken = agent->ops->send(agent->ctx, agent->out.data + agent->sent, left);
-		if (!agent->ops)
-			return; /* the stream ended in there */
-		agent->sent += taken < left ? taken : left;
-		if (taken < left)
+	while (agent->ops && (rest = pv_link_unsent(&agent->link)).len > 0) {
+		const bool hails = pv_link_is_hailing(&agent->link);
+		const unsigned ends = agent->ends;
+		size_t taken = agent->ops->send(agent->ctx, rest.data, rest.len);
+		if (!agent->ops) {
+			/* The connection ended in there, and all of it may have arrived. */
+			if (agent->ends == ends && !hails)
+				pv_link_mark_sent(&agent->link, rest.len);
+			return;
+		}
+		pv_link_mark_sent(&agent->link, taken < rest.len ? taken : rest.len);
+		if (taken < rest.len)
 			break;
 	}
-	/* Move the rest to the front only when that moves little. */
-	if (agent->sent >= agent->out.len - agent->sent) {
-		pv_bytes_consume(&agent->out, agent->sent);
-		agent->sent = 0;
-	}
+	if (agent->ops && pv_link_is_overdue(&agent->link))
+		pv_agent_drop(agent,
+		    "the guest's agent breaks the protocol: it acknowledges nothing of what it "
+		    "gets",
+		    true);
 }
 
 void pv_agent_writable(struct pv_agent *agent)
@@ -106,36 +136,69 @@ void pv_agent_writable(struct pv_agent *agent)
 	pv_loop_wake(agent->loop); /* uploads wait for the queue to shrink */
 }
 
+/* A number that no session has, and 0 is none. From anywhere: a snapshot may bring one that another
+ * process drew. */
+static uint64_t draw_session(void)
+{
+	uint64_t number;
+	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+		number = (uint64_t)pv_clock_now();
+	return number ? number : 1;
+}
+
 bool pv_agent_attach(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx)
 {
 	if (agent->ops)
 		return false;
 	struct pv_err err = PV_ERR_INIT;
-	struct pv_request hello = {
-	    .id = ++agent->last_id,
+	const struct pv_request hello = {
+	    .id = agent->last_id + 1,
 	    .op = PV_REQUEST_HELLO,
-	    .hello = {.version = PV_PROTOCOL_VERSION, .host = "provium " PV_VERSION},
+	    .hello = {.version = PV_PROTOCOL_VERSION,
+		      .host = "provium " PV_VERSION,
+		      .session = draw_session(),
+		      .resume = agent->link.session,
+		      .received = agent->link.received},
 	};
-	if (pv_request_encode(&hello, &agent->out, &err) < 0)
+	if (pv_request_encode(&hello, pv_link_hail(&agent->link), &err) < 0)
 		return false;
+	agent->last_id++;
 	agent->ops = ops;
 	agent->ctx = ctx;
 	agent->hello = hello.id;
+	agent->fresh = hello.hello.session;
+	agent->asleep[0] = '\0';
 	pv_agent_flush(agent);
 	return agent->ops != NULL;
 }
 
-bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx,
-    uint64_t next_id, uint64_t boot)
+struct pv_agent_mark pv_agent_mark(const struct pv_agent *agent)
 {
-	if (agent->ops || next_id == 0 || next_id > ID_MAX)
+	return (struct pv_agent_mark){
+	    .next_id = agent->last_id + 1,
+	    .boot = agent->boot,
+	    .session = agent->link.session,
+	    .sent = pv_link_sent(&agent->link),
+	    .received = agent->link.received,
+	};
+}
+
+bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx,
+    const struct pv_agent_mark *mark)
+{
+	if (agent->ops || mark->next_id == 0 || mark->next_id > ID_MAX ||
+	    mark->sent > PV_LINK_COUNT_MAX || mark->received > PV_LINK_COUNT_MAX)
 		return false;
+	if (pv_agent_is_interrupted(agent))
+		pv_agent_drop(agent, agent->reason, false);
 	agent->ops = ops;
 	agent->ctx = ctx;
-	agent->last_id = next_id - 1;
-	agent->boot = boot;
+	agent->last_id = mark->next_id - 1;
+	agent->boot = mark->boot;
 	agent->ready = true;
 	agent->refused = false;
+	agent->asleep[0] = '\0';
+	pv_link_adopt(&agent->link, mark->session, mark->sent, mark->received);
 	pv_loop_wake(agent->loop);
 	return true;
 }
@@ -145,7 +208,7 @@ static void tell(struct pv_agent *agent, struct pv_request *request)
 {
 	struct pv_err ignored = PV_ERR_INIT;
 	request->id = agent->last_id + 1;
-	if (!agent->ready || pv_request_encode(request, &agent->out, &ignored) < 0)
+	if (!agent->ready || pv_request_encode(request, pv_agent_out(agent), &ignored) < 0)
 		return;
 	agent->last_id++;
 	pv_agent_flush(agent);
@@ -193,8 +256,7 @@ uint64_t pv_agent_boot(const struct pv_agent *agent)
 
 bool pv_agent_is_quiescent(const struct pv_agent *agent)
 {
-	return agent->ready && pv_agent_in_flight(agent) == 0 && agent->sent == agent->out.len &&
-	       pv_frame_at_boundary(&agent->reader);
+	return agent->ready && pv_agent_in_flight(agent) == 0 && pv_link_is_idle(&agent->link);
 }
 
 /* The agent cannot be used; says so to who waits for it. */
@@ -203,6 +265,36 @@ static int refuse(struct pv_agent *agent, struct pv_err *err)
 	agent->refused = true;
 	snprintf(agent->refusal, sizeof(agent->refusal), "%.250s", err->text);
 	return -err->code;
+}
+
+/* The agent has said which session it is in: ours, or another one, and then nothing of ours is
+ * left. */
+static int enter_session(
+    struct pv_agent *agent, const struct pv_reply_hello *hello, struct pv_err *err)
+{
+	const bool goes_on = hello->session != 0 && hello->session == agent->link.session;
+	int status = 0;
+	if (goes_on) {
+		status = pv_link_resume(&agent->link, hello->received, err);
+	} else if (hello->received != 0 ||
+		   (hello->session != 0 && hello->session != agent->fresh)) {
+		status = pv_err_set(
+		    err, PV_ERR_GUEST, EBADMSG, "it goes on with a session that it is not in");
+	} else {
+		agent->ends++;
+		pv_agent_call_fail_all(agent, agent->reason);
+		pv_link_begin(&agent->link, hello->session);
+		agent->boot = agent->fresh;
+	}
+	if (status == 0)
+		status = pv_link_open(&agent->link, err);
+	if (status < 0)
+		return status;
+	agent->hello = 0;
+	agent->ready = true;
+	agent->refused = false;
+	pv_loop_wake(agent->loop);
+	return 0;
 }
 
 /* Before the handshake is done only its answer may come. */
@@ -225,14 +317,7 @@ static int take_hello(struct pv_agent *agent, const struct pv_reply *reply, stru
 		    PV_PROTOCOL_VERSION);
 		return refuse(agent, err);
 	}
-	/* From anywhere: a snapshot may bring one that another process drew. */
-	if (getrandom(&agent->boot, sizeof(agent->boot), 0) != sizeof(agent->boot))
-		agent->boot = (uint64_t)pv_clock_now();
-	agent->hello = 0;
-	agent->ready = true;
-	agent->refused = false;
-	pv_loop_wake(agent->loop);
-	return 0;
+	return enter_session(agent, &hello, err);
 }
 
 static int take_frame(struct pv_agent *agent, struct pv_span payload, struct pv_err *err)
@@ -246,23 +331,35 @@ static int take_frame(struct pv_agent *agent, struct pv_span payload, struct pv_
 	return status;
 }
 
+/* Hands out the frames that have come. Returns 0, or negative with the reason to give the agent up.
+ * When the connection is lost meanwhile the rest waits for the next. */
+static int take_frames(struct pv_agent *agent, struct pv_err *err)
+{
+	struct pv_span payload;
+	unsigned ends = agent->ends;
+	int status;
+	while ((status = pv_link_next(&agent->link, &payload, err)) > 0) {
+		const bool greeted = agent->ready;
+		status = take_frame(agent, payload, err);
+		if (status < 0)
+			return status;
+		if (!greeted)
+			ends = agent->ends;
+		if (agent->ends != ends)
+			return 0; /* the session ended in there, and the rest with it */
+	}
+	return status;
+}
+
 void pv_agent_receive(struct pv_agent *agent, const void *data, size_t len)
 {
 	struct pv_err err = PV_ERR_INIT;
-	struct pv_span payload;
 	if (!agent->ops)
 		return;
-	int status = pv_frame_feed(&agent->reader, data, len);
-	if (status < 0)
-		pv_err_nomem(&err, "frames from the guest's agent");
-	while (status == 0) {
-		status = pv_frame_next(&agent->reader, &payload, &err);
-		if (status <= 0)
-			break;
-		status = take_frame(agent, payload, &err);
-		if (!agent->ops)
-			return; /* the link was closed under us, by a send that failed */
-	}
+	const uint64_t acknowledged = agent->link.acknowledged;
+	int status = pv_link_feed(&agent->link, data, len, &err);
+	if (status == 0)
+		status = take_frames(agent, &err);
 	if (status < 0) {
 		char reason[256];
 		snprintf(reason, sizeof(reason), "%s%.200s",
@@ -270,5 +367,10 @@ void pv_agent_receive(struct pv_agent *agent, const void *data, size_t len)
 		pv_agent_drop(agent, reason, true);
 		return;
 	}
-	agent->ops->digested(agent->ctx, len);
+	if (agent->ops)
+		agent->ops->digested(agent->ctx, len);
+	/* An acknowledgement may be due, or what the agent did not get over its last connection. */
+	pv_agent_flush(agent);
+	if (agent->link.acknowledged != acknowledged)
+		pv_loop_wake(agent->loop); /* uploads wait for that */
 }

@@ -39,11 +39,24 @@ void pv_agent_destroy(struct pv_agent *agent);
 /* [locked] The guest's agent connected; the client says hello. Refused (false) while another link is up. */
 bool pv_agent_attach(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx);
 /*
- * [locked] Takes over a connection that was restored together with its guest: both ends stand where a quiescent client left them, so there is no
- * hello, calls are possible at once, and their numbers go on from `next_id`, which pv_agent_next_id gave; `boot` is what pv_agent_boot gave.
- * Refused (false) while another link is up, and for numbers that no client would give.
+ * Where the conversation with an agent stands while the client is quiescent; all that a snapshot needs to know of it. `boot` is pv_agent_boot,
+ * the others count: the number of the next request, and bytes each way of a session (agent/proto/link.h).
  */
-bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx, uint64_t next_id, uint64_t boot);
+struct pv_agent_mark {
+	uint64_t next_id;
+	uint64_t boot;
+	uint64_t session;
+	uint64_t sent;
+	uint64_t received;
+};
+/* [locked] */
+struct pv_agent_mark pv_agent_mark(const struct pv_agent *agent);
+/*
+ * [locked] Takes over a connection that was restored together with its guest: both ends stand where a quiescent client left them, so there is no
+ * hello, calls are possible at once, and all goes on from `mark`. Refused (false) while another connection is up, and for numbers that no
+ * client would give.
+ */
+bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops, void *ctx, const struct pv_agent_mark *mark);
 /*
  * [locked] Gives the guest's kernel `len` bytes of entropy, ahead of every later call: a program that is
  * run next gets no random numbers that would have come without them. Nothing is waited for and there is
@@ -65,6 +78,20 @@ void pv_agent_closed(struct pv_agent *agent);
 void pv_agent_drop(struct pv_agent *agent, const char *reason, bool close_link);
 
 /*
+ * [locked] The connection is gone, and the agent perhaps lives on: it may connect again (pv_agent_attach) and both go on in the middle.
+ * Outstanding calls stay; they fail with `reason` when the agent that connects is another one. Later calls fail with it until then. Without
+ * anything to go on with, this is pv_agent_drop.
+ */
+void pv_agent_interrupt(struct pv_agent *agent, const char *reason);
+/* [locked] True after that, until it is known which agent connects. */
+bool pv_agent_is_interrupted(const struct pv_agent *agent);
+/*
+ * [locked] The guest sleeps until somebody who may be waiting for it wakes it: who waits for a call is told `reason` (-EBADFD), and that call is
+ * given up. Others stay. Until the next connection.
+ */
+void pv_agent_sleep(struct pv_agent *agent, const char *reason);
+
+/*
  * [locked] Fails every outstanding call with `reason` (-ECANCELED) and asks the agent to end them; the link stays up and late answers are
  * ignored. They count as in flight until the agent's last word.
  */
@@ -79,11 +106,11 @@ unsigned pv_agent_in_flight(const struct pv_agent *agent);
 /* [locked] The number of the next request; at least 1. */
 uint64_t pv_agent_next_id(const struct pv_agent *agent);
 /*
- * [locked] Which life of the agent this is: another number after each handshake, the same after a restore. What the agent gave a number (open
+ * [locked] Which life of the agent this is: another number after each handshake, the same after a restore and when an interrupted agent goes on. What the agent gave a number (open
  * files, processes, workers) is known to that life only. 0 before the first handshake.
  */
 uint64_t pv_agent_boot(const struct pv_agent *agent);
-/* [locked] Ready, no request without final answer, and no part of a frame on its way: the connection is nothing but its next number. */
+/* [locked] Ready, no request without final answer, and no part of a frame on its way: the conversation is nothing but its mark. */
 bool pv_agent_is_quiescent(const struct pv_agent *agent);
 
 /* --- operations --- */

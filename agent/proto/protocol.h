@@ -20,6 +20,16 @@
  * A request may name a `worker`: one of the agent's worker processes is to do it. Numbers of calls
  * are of one space whoever does them.
  *
+ * Connections come and go, the conversation stays: when the guest's driver resets its socket
+ * device, as it does when the guest suspends itself, the agent connects again and both ends go on
+ * in the middle (proto/link.h). Each connection begins with `hello`, outside the streams: the host
+ * names the session that it has (`resume`, 0: none) with its count of bytes, and a fresh number.
+ * The agent answers with the session that it is in now and its own count: the old one when it knows
+ * that and has what the host lacks, else the fresh one, in which it knows of no call, file, process
+ * or worker; or 0, when it keeps nothing (a worker). After that each end sends what the other
+ * lacks, and
+ * `{ack: count}` frames now and then.
+ *
  * `reseed` and `set_wall` have numbers of their own and no answer: they are sent ahead of the first
  * call to a guest that goes on from a snapshot, and the agent digests each before it looks at the
  * next frame.
@@ -29,7 +39,7 @@
 
 #include <stdint.h>
 
-#define PV_PROTOCOL_VERSION 3
+#define PV_PROTOCOL_VERSION 4
 #define PV_PROTOCOL_PORT    1234
 
 /* Longest frame that either end accepts. */

@@ -155,7 +155,10 @@ bool pv_reply_get_hello(const struct pv_reply *reply, struct pv_reply_hello *out
 	 */
 	get_text(reply->map, "kernel", &out->kernel);
 	get_text(reply->map, "agent", &out->agent);
-	return true;
+	out->session = out->received = 0;
+	return out->version != PV_PROTOCOL_VERSION ||
+	       (pv_val_uint(pv_val_get(reply->map, "session"), &out->session) &&
+		   pv_val_uint(pv_val_get(reply->map, "received"), &out->received));
 }
 
 bool pv_reply_get_exit(const struct pv_reply *reply, enum pv_reply_exit *exit, int *code)
@@ -265,10 +268,10 @@ int pv_reply_put_refused(
 	return end(&answer);
 }
 
-int pv_reply_put_hello(struct pv_bytes *out, uint64_t id, const char *kernel,
-    const char *const *capabilities, size_t count)
+int pv_reply_put_hello(struct pv_bytes *out, uint64_t id, const char *kernel, uint64_t session,
+    uint64_t received, const char *const *capabilities, size_t count)
 {
-	struct answer answer = begin(out, id, PV_REPLY_RESULT, 5);
+	struct answer answer = begin(out, id, PV_REPLY_RESULT, 7);
 	pv_pack_str(&answer.pack, "version");
 	pv_pack_uint(&answer.pack, PV_PROTOCOL_VERSION);
 	pv_pack_str(&answer.pack, "os");
@@ -277,6 +280,10 @@ int pv_reply_put_hello(struct pv_bytes *out, uint64_t id, const char *kernel,
 	pv_pack_str(&answer.pack, PV_VERSION);
 	pv_pack_str(&answer.pack, "kernel");
 	pv_pack_str(&answer.pack, kernel);
+	pv_pack_str(&answer.pack, "session");
+	pv_pack_uint(&answer.pack, session);
+	pv_pack_str(&answer.pack, "received");
+	pv_pack_uint(&answer.pack, received);
 	pv_pack_str(&answer.pack, "capabilities");
 	pv_pack_array(&answer.pack, (uint32_t)count);
 	for (size_t i = 0; i < count; i++)

@@ -60,6 +60,8 @@ struct pv_reply_hello {
 	uint64_t version;
 	struct pv_span kernel; /* uname's release */
 	struct pv_span agent;  /* the agent's own version */
+	uint64_t session;      /* in which it is now; 0: nothing is kept */
+	uint64_t received;     /* bytes of the host's stream in it */
 };
 
 enum pv_reply_exit {
@@ -111,8 +113,9 @@ int pv_reply_put_credit(struct pv_bytes *out, uint64_t id, uint64_t credit);
 int pv_reply_put_error(struct pv_bytes *out, uint64_t id, int code, const char *message);
 int pv_reply_put_refused(
     struct pv_bytes *out, uint64_t id, enum pv_reply_reason reason, const char *message);
-int pv_reply_put_hello(struct pv_bytes *out, uint64_t id, const char *kernel,
-    const char *const *capabilities, size_t count);
+/* `kernel` is uname's release; the versions are ours. */
+int pv_reply_put_hello(struct pv_bytes *out, uint64_t id, const char *kernel, uint64_t session,
+    uint64_t received, const char *const *capabilities, size_t count);
 int pv_reply_put_exit(struct pv_bytes *out, uint64_t id, enum pv_reply_exit exit, int code);
 int pv_reply_put_size(struct pv_bytes *out, uint64_t id, uint64_t size);
 int pv_reply_put_stat(struct pv_bytes *out, uint64_t id, const struct pv_reply_stat *stat);

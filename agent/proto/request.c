@@ -64,7 +64,9 @@ struct op {
 
 static const struct op ops[PV_REQUEST_OP_COUNT] = {
     [PV_REQUEST_HELLO] = {"hello",
-	{{"version", UINT, AT(hello.version), 0, 0}, {"host", IGNORED, AT(hello.host), 0, 0}}},
+	{{"version", UINT, AT(hello.version), 0, 0}, {"host", IGNORED, AT(hello.host), 0, 0},
+	    {"session", UINT, AT(hello.session), 0, 0}, {"resume", UINT, AT(hello.resume), 0, 0},
+	    {"received", UINT, AT(hello.received), 0, 0}}},
     [PV_REQUEST_EXEC] = {"exec", {COMMAND, {"timeout_ns", TIME, AT(exec.timeout_ns), 0, 0}}},
     [PV_REQUEST_READ_FILE] = {"read_file", {{"path", TEXT, AT(file.path), 0, 0}}},
     [PV_REQUEST_WRITE_FILE] = {"write_file",
@@ -212,7 +214,8 @@ int pv_request_encode(const struct pv_request *request, struct pv_bytes *out, st
 	if (start < 0)
 		return pv_err_nomem(err, "a request to the guest's agent");
 	struct pv_pack pack = {.out = out};
-	pv_pack_map(&pack, 2 + (request->worker != 0) + (request->after != 0) + field_count(request->op));
+	pv_pack_map(
+	    &pack, 2 + (request->worker != 0) + (request->after != 0) + field_count(request->op));
 	pv_pack_str(&pack, "id");
 	pv_pack_uint(&pack, request->id);
 	pv_pack_str(&pack, "op");

@@ -60,7 +60,10 @@ enum pv_request_op {
 
 struct pv_request_hello {
 	uint64_t version;
-	const char *host; /* for people: "provium 0.1.0" */
+	const char *host;  /* for people: "provium 0.1.0" */
+	uint64_t session;  /* the one that begins, unless */
+	uint64_t resume;   /* this one goes on; 0: none */
+	uint64_t received; /* bytes of the agent's stream in that session */
 };
 
 /* Lists are of `count` elements; lists of strings end with a NULL after decoding, too. */
@@ -122,7 +125,7 @@ struct pv_request_syscall {
 	struct pv_request_numbers ptrs;
 	struct pv_request_numbers nested;
 	int64_t handle; /* of an open file whose descriptor is the first argument; 0: none */
-	bool aside; /* not on the thread that does one after another */
+	bool aside;	/* not on the thread that does one after another */
 	struct pv_span data;
 	bool more;
 };

@@ -138,7 +138,7 @@ static void run(struct pv_agent *agent, const uint8_t *data, size_t size)
 	struct pv_bytes sink = {0}, hello = {0};
 	pv_agent_attach(agent, &link_ops, NULL);
 	if (!(data[0] & 1)) {
-		pv_reply_put_hello(&hello, 1, "6.1", NULL, 0);
+		pv_reply_put_hello(&hello, 1, "6.1", 0, 0, NULL, 0);
 		pv_agent_receive(agent, hello.data, hello.len);
 		for (unsigned i = 0; i < 5; i++)
 			calls[i] = begin(agent, ops[i], &sink);

@@ -19,9 +19,12 @@ local function map_of(who, name)
 	error("no mapping is called " .. name)
 end
 
+-- Where nothing else is put, so that it stays free after munmap.
+local FAR = 1 << 44
 local function mmap(t, who, len, prot, flags, fd, offset)
-	local r = who:syscall("mmap", 0, len, prot, flags, fd, offset)
+	local r = who:syscall("mmap", FAR, len, prot, flags, fd, offset)
 	t:assert_eq(r.errno, 0, "mmap")
+	t:assert_eq(r.ret, FAR)
 	return r.ret
 end
 

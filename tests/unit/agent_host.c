@@ -113,7 +113,7 @@ static const struct pv_agent_link_ops link_ops = {
 static void answer_hello(struct pv_bytes *out, const struct pv_request *request)
 {
 	static const char *const capabilities[] = {"exec", "files"};
-	pv_reply_put_hello(out, request->id, "6.1.0", capabilities, 2);
+	pv_reply_put_hello(out, request->id, "6.1.0", 0, 0, capabilities, 2);
 }
 
 static void well_behaved(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
@@ -224,7 +224,8 @@ static bool is_quiescent(struct peer *peer)
 static bool adopt(struct peer *peer, uint64_t id)
 {
 	pv_loop_lock(peer->loop);
-	bool adopted = pv_agent_adopt(peer->agent, &link_ops, peer, id, 77);
+	const struct pv_agent_mark mark = {.next_id = id, .boot = 77};
+	bool adopted = pv_agent_adopt(peer->agent, &link_ops, peer, &mark);
 	pv_loop_unlock(peer->loop);
 	return adopted;
 }
@@ -361,7 +362,7 @@ static void an_agent_of_another_version_is_refused(void **state)
 	assert_null(pv_agent_refusal(peer->agent));
 	attach(peer);
 	assert_string_equal(
-	    pv_agent_refusal(peer->agent), "agent speaks protocol 4, this provium speaks 3");
+	    pv_agent_refusal(peer->agent), "agent speaks protocol 5, this provium speaks 4");
 	assert_int_equal(peer->closes, 1);
 	assert_int_equal(run_true(peer, &err), -ENOTCONN);
 	/* The right one may come after a reset. */

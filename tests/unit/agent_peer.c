@@ -26,8 +26,10 @@ static void answer_all(void *ctx)
 		struct pv_request request;
 		if (pv_request_decode(&request, payload.data, payload.len, &err) < 0)
 			abort();
-		if (request.op == PV_REQUEST_HELLO)
-			pv_reply_put_hello(&out, request.id, "6.1.0", NULL, 0);
+		if (request.op == PV_REQUEST_HELLO && peer->hello)
+			peer->hello(peer, &request, &out);
+		else if (request.op == PV_REQUEST_HELLO)
+			pv_reply_put_hello(&out, request.id, "6.1.0", 0, 0, NULL, 0);
 		if (request.op == PV_REQUEST_GRANT)
 			peer->granted += (uint64_t)request.grant;
 		peer->cancels += request.op == PV_REQUEST_CANCEL;
@@ -63,6 +65,15 @@ static const struct pv_agent_link_ops link_ops = {
     .close = link_close,
 };
 
+void agent_peer_attach(struct agent_peer *peer)
+{
+	const unsigned closes = peer->closes;
+	pv_frame_reader_finish(&peer->requests);
+	assert_true(pv_agent_attach(peer->agent, &link_ops, peer));
+	while (!pv_agent_is_ready(peer->agent) && peer->closes == closes)
+		pv_loop_wait(peer->loop, PV_CLOCK_NEVER);
+}
+
 int agent_peer_setup(void **state)
 {
 	struct pv_err err = PV_ERR_INIT;
@@ -73,9 +84,8 @@ int agent_peer_setup(void **state)
 	assert_int_equal(pv_agent_create(&peer->agent, peer->loop, &err), 0);
 	assert_int_equal(pv_loop_start(peer->loop, &err), 0);
 	pv_loop_lock(peer->loop);
-	assert_true(pv_agent_attach(peer->agent, &link_ops, peer));
-	while (!pv_agent_is_ready(peer->agent))
-		pv_loop_wait(peer->loop, PV_CLOCK_NEVER);
+	agent_peer_attach(peer);
+	assert_true(pv_agent_is_ready(peer->agent));
 	pv_loop_unlock(peer->loop);
 	return 0;
 }

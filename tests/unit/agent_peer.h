@@ -24,7 +24,9 @@ struct agent_peer {
 	struct pv_loop_timer timer;
 	struct pv_frame_reader requests;
 	agent_peer_answer *answer;
-	uint64_t granted; /* to streams */
+	agent_peer_answer *hello; /* for hello; NULL: without a session */
+	uint64_t session;	  /* for `hello` */
+	uint64_t granted;	  /* to streams */
 	unsigned closes;
 	unsigned cancels;
 };
@@ -32,5 +34,8 @@ struct agent_peer {
 /* For cmocka: a peer in `*state`, attached, that has said hello; and its end. */
 int agent_peer_setup(void **state);
 int agent_peer_teardown(void **state);
+
+/* [locked] The peer connects again; it has said hello, or was thrown out, when this returns. */
+void agent_peer_attach(struct agent_peer *peer);
 
 #endif

@@ -380,9 +380,10 @@ static void the_end_of_the_agent_ends_what_it_had_started(void **state)
 	struct pv_agent_exec_result result;
 	struct pv_agent_process process = start(rig, "exec sleep 1000");
 	assert_int_equal(kill(rig->pid, SIGKILL), 0);
-	assert_int_equal(pv_agent_process_wait(PV_PRINCIPAL(rig->agent), process.handle,
-			     PV_CLOCK_NEVER, &result, &err),
-	    -ECONNRESET);
+	int status = pv_agent_process_wait(
+	    PV_PRINCIPAL(rig->agent), process.handle, PV_CLOCK_NEVER, &result, &err);
+	/* The client may have seen its end before it is asked. */
+	assert_true(status == -ECONNRESET || status == -ENOTCONN);
 	kill((pid_t)process.pid, SIGKILL);
 }
 

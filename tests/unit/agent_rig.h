@@ -1,6 +1,7 @@
 /*
  * A real guest agent as a child process of the test, and the host's client joined to it by a socket
- * pair in the place of a vsock device.
+ * pair in the place of a vsock device; or by connections to a socket that the agent makes again
+ * whenever one ends, and that can be cut in the middle of anything.
  */
 #ifndef PV_TESTS_UNIT_AGENT_RIG_H
 #define PV_TESTS_UNIT_AGENT_RIG_H
@@ -18,12 +19,29 @@ struct agent_rig {
 	int fd;
 	pid_t pid;
 	char folder[64]; /* an empty one for this test */
+	/* Of agent_rig_setup_cut. */
+	int listener; /* else -1 */
+	struct pv_loop_watch callers;
+	struct pv_loop_timer cut_soon;
+	size_t cut_after; /* bytes, both ways, until the connection is cut; what is sent further is
+			     lost */
+	size_t cut_again; /* and after that, SIZE_MAX for once */
+	unsigned cuts;	  /* so far */
 };
 
 /* cmocka's setup and teardown: *state becomes a rig whose agent is ready. The agent is the embedded
  * one. */
 int agent_rig_setup(void **state);
 int agent_rig_teardown(void **state);
+
+/* The same with an agent that connects again after each cut and a client that is told of an
+ * interruption. */
+int agent_rig_setup_cut(void **state);
+/* [locked] Cuts the connection, and takes no other before agent_rig_wake, which waits for it. */
+void agent_rig_suspend(struct agent_rig *rig);
+void agent_rig_wake(struct agent_rig *rig);
+/* Kills the agent, and starts another one in its place. */
+void agent_rig_replace(struct agent_rig *rig);
 
 /* Runs `sh -c script` and gives the result; fails the test when that cannot be started. Finish the
  * buffers by agent_rig_free. */

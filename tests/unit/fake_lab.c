@@ -224,6 +224,11 @@ int pv_vm_wakeup(struct pv_vm *vm, struct pv_err *err)
 		      : pv_err_set(err, PV_ERR_STATE, EINVAL, "the guest is not suspended");
 }
 
+bool pv_vm_is_suspended(struct pv_vm *vm)
+{
+	return false; /* fake guests never sleep */
+}
+
 int pv_vm_power_button(struct pv_vm *vm, struct pv_err *err)
 {
 	return change(vm, PV_VM_BOOTED, PV_VM_SHUTDOWN, "power_button", err);

@@ -95,9 +95,9 @@ static void fill_template(struct world *world)
 	if (pv_machine_pause(world->guest->machine, &err) < 0 ||
 	    pv_machine_freeze(world->guest->machine, &world->template, &err) < 0)
 		fail_msg("%s", err.text);
-	pv_pack_map(&pack, 5);
+	pv_pack_map(&pack, 8);
 	pv_pack_str(&pack, "version");
-	pv_pack_uint(&pack, 3);
+	pv_pack_uint(&pack, 4);
 	pv_pack_str(&pack, "profile");
 	pv_pack_str(&pack, "p");
 	pv_pack_str(&pack, "cid");
@@ -106,6 +106,12 @@ static void fill_template(struct world *world)
 	pv_pack_uint(&pack, 1);
 	pv_pack_str(&pack, "boot");
 	pv_pack_uint(&pack, 1);
+	pv_pack_str(&pack, "session");
+	pv_pack_uint(&pack, 1);
+	pv_pack_str(&pack, "sent");
+	pv_pack_uint(&pack, 0);
+	pv_pack_str(&pack, "received");
+	pv_pack_uint(&pack, 0);
 	assert_int_equal(
 	    pv_template_set_owner(world->template, section.data, section.len, &err), 0);
 	pv_bytes_finish(&section);
@@ -197,7 +203,7 @@ static struct pv_vm *add_saved(
 	    pv_template_open(&template, path, false, &err) < 0 ||
 	    pv_lab_add_vm(world->lab, name, "p", NULL, &vm, &err) < 0)
 		fail_msg("%s", err.text);
-	vm->adopt_id = 1;
+	vm->adopt.next_id = 1;
 	vm->agent_wait_ns = 1;
 	if (pv_vm_restore_machine(vm, template, false, &err) < 0)
 		fail_msg("%s", err.text);

@@ -114,7 +114,7 @@ static void begin(struct world *world)
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_vm *vm = world->vm;
 	vm->cid = 77;
-	vm->adopt_id = 1;
+	vm->adopt.next_id = 1;
 	vm->agent_wait_ns = PV_CLOCK_SECOND / 100;
 	vm->boot.has_memory = true;
 	vm->boot.memory = pv_template_memory(world->template);
@@ -124,7 +124,7 @@ static void begin(struct world *world)
 	assert_int_equal(pv_vm_baseline_create(&world->baseline, vm, world->template, &err), 0);
 	assert_ptr_equal(pv_vm_baseline_vm(world->baseline), vm);
 	/* As after a restore of another guest. */
-	vm->adopt_boot = 99;
+	vm->adopt.boot = 99;
 }
 
 static void set_mark(const struct world *world, uint32_t mark)
@@ -151,7 +151,7 @@ static void go_back(struct world *world)
 	assert_int_equal(pv_vm_cid(world->vm), 77);
 	assert_int_equal(get_mark(world), 0);
 	/* The life of the agent that the baseline has: nobody had said hello. */
-	assert_int_equal(world->vm->adopt_boot, 0);
+	assert_int_equal(world->vm->adopt.boot, 0);
 	assert_int_equal(world->spawned, world->shut_down + 1);
 }
 

@@ -248,11 +248,11 @@ static void a_wrong_section_is_refused_and_the_vm_stays(void **state)
 	assert_true(pv_vm_restore_file(vm, world->path, false, &err) < 0);
 	assert_string_equal(err.text, "vm `v`: cannot restore: the snapshot was not taken by "
 				      "vm:snapshot(), or is damaged; make it anew");
-	check_section(world, vm, 1, "p", 3, "has version 1, and this provium reads version 3");
-	check_section(world, vm, 3, NULL, 3, "part about the VM is damaged");
-	check_section(world, vm, 3, "p", 2, "part about the VM is damaged");
-	check_section(world, vm, 3, "p", UINT64_C(1) << 32, "part about the VM is damaged");
-	check_section(world, vm, 3, "p", 3, "part about the VM is damaged"); /* no next_id */
+	check_section(world, vm, 3, "p", 3, "has version 3, and this provium reads version 4");
+	check_section(world, vm, 4, NULL, 3, "part about the VM is damaged");
+	check_section(world, vm, 4, "p", 2, "part about the VM is damaged");
+	check_section(world, vm, 4, "p", UINT64_C(1) << 32, "part about the VM is damaged");
+	check_section(world, vm, 4, "p", 3, "part about the VM is damaged"); /* no next_id */
 	assert_int_equal(pv_vm_snapshot(vm, NULL, &(struct pv_snapshot *){NULL}, &err), -EBADFD);
 	assert_string_equal(err.text, "vm `v` not booted (cannot snapshot)");
 	pv_vm_shutdown(vm);

@@ -53,6 +53,8 @@ static void link_close(void *ctx)
 static const struct pv_agent_link_ops link_ops = {
     .send = link_send, .digested = link_digested, .close = link_close};
 
+static const struct pv_agent_mark mark = {.next_id = 1, .boot = 1};
+
 static int set_up(void **state)
 {
 	struct world *world = calloc(1, sizeof(*world));
@@ -65,7 +67,7 @@ static int set_up(void **state)
 	pv_loop_lock(world->host.loop);
 	world->vm->state = PV_VM_BOOTED;
 	world->vm->agent_wait_ns = 1000 * PV_CLOCK_SECOND;
-	assert_true(pv_agent_adopt(world->vm->agent, &link_ops, world, 1, 1));
+	assert_true(pv_agent_adopt(world->vm->agent, &link_ops, world, &mark));
 	pv_loop_unlock(world->host.loop);
 	*state = world;
 	return 0;
@@ -192,7 +194,7 @@ static void a_panic_stands_until_the_next_boot(void **state)
 	    pv_vm_console_expect(world->vm, "panic", 5, pv_clock_deadline(0), &err), 0);
 	pv_loop_lock(world->host.loop);
 	pv_vm_verdict_restart(world->vm);
-	assert_true(pv_agent_adopt(world->vm->agent, &link_ops, world, 1, 1));
+	assert_true(pv_agent_adopt(world->vm->agent, &link_ops, world, &mark));
 	pv_loop_unlock(world->host.loop);
 	assert_int_equal(pv_vm_agent(world->vm, "run", &agent, &err), 0);
 	assert_int_equal(take(world), 1);

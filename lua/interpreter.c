@@ -6,7 +6,7 @@
  * All calls into Lua that can raise are made inside protected calls, so the panic function is never
  * reached. Script thread only.
  */
-#include "lua/state.h"
+#include "lua/interpreter.h"
 
 #include <errno.h>
 #include <lualib.h>
@@ -16,28 +16,28 @@
 #include "base/err.h"
 #include "base/utf8.h"
 #include "lab/lab.h"
-#include "lua/clock.h"
 #include "lua/batch.h"
+#include "lua/clock.h"
 #include "lua/console.h"
 #include "lua/console_stream.h"
-#include "lua/file.h"
 #include "lua/error.h"
 #include "lua/interrupt.h"
 #include "lua/json.h"
 #include "lua/lab.h"
 #include "lua/lab_snapshot.h"
 #include "lua/legacy.h"
+#include "lua/methods.h"
 #include "lua/process.h"
 #include "lua/reset.h"
 #include "lua/resource.h"
 #include "lua/run.h"
 #include "lua/run_result.h"
 #include "lua/snapshot.h"
+#include "lua/state.h"
 #include "lua/syscall.h"
 #include "lua/tail.h"
-#include "lua/vm.h"
+#include "lua/testcase.h"
 #include "lua/wait.h"
-#include "lua/worker.h"
 
 #define ROOT_NAME "provium"
 
@@ -118,10 +118,8 @@ static int open_all(lua_State *L)
 	pv_lua_wait_open(L);
 	pv_lua_json_open(L);
 	pv_lua_legacy_open(L);
-	pv_lua_lab_open(L);
-	pv_lua_vm_open(L);
+	pv_lua_methods_open(L);
 	pv_lua_process_open(L);
-	pv_lua_worker_open(L);
 	pv_lua_syscall_open(L);
 	pv_lua_batch_open(L);
 	pv_lua_snapshot_open(L);
@@ -129,22 +127,11 @@ static int open_all(lua_State *L)
 	pv_lua_run_result_open(L);
 	pv_lua_console_open(L);
 	pv_lua_clock_open(L);
-	pv_lua_file_open(L);
 	pv_lua_tail_open(L);
 	pv_lua_console_stream_open(L);
-	pv_lua_state_set_scope(L);
+	pv_lua_lab_set_scope(L);
 	pv_lua_interrupt_open(L);
 	return 0;
-}
-
-void pv_lua_state_set_scope(lua_State *L)
-{
-	/* Raw: a script may have given the global table a metatable. */
-	lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
-	lua_pushliteral(L, "provium");
-	pv_lua_lab_push_scope(L);
-	lua_rawset(L, -3);
-	lua_pop(L, 1);
 }
 
 static int start(struct pv_lua *lua, struct pv_err *err)
@@ -169,7 +156,8 @@ static int start(struct pv_lua *lua, struct pv_err *err)
 	return status;
 }
 
-int pv_lua_state_create(struct pv_lua **out, const struct pv_run_file *file, struct pv_err *err)
+int pv_lua_interpreter_create(
+    struct pv_lua **out, const struct pv_run_file *file, struct pv_err *err)
 {
 	struct pv_lua *lua = calloc(1, sizeof(*lua));
 	if (lua == NULL)
@@ -180,14 +168,14 @@ int pv_lua_state_create(struct pv_lua **out, const struct pv_run_file *file, str
 	lua->suite.timeout_ns = -1;
 	int status = start(lua, err);
 	if (status < 0) {
-		pv_lua_state_destroy(lua);
+		pv_lua_interpreter_destroy(lua);
 		return status;
 	}
 	*out = lua;
 	return 0;
 }
 
-void pv_lua_state_destroy(struct pv_lua *lua)
+void pv_lua_interpreter_destroy(struct pv_lua *lua)
 {
 	if (lua == NULL)
 		return;
