@@ -104,7 +104,8 @@ static void give_agent_up(void *ctx)
 	char span[32], reason[200];
 	if (!pv_agent_is_interrupted(vm->agent))
 		return;
-	if (vm->state != PV_VM_BOOTED || !vm->machine || pv_machine_is_suspended(vm->machine)) {
+	if (vm->state != PV_VM_BOOTED || !vm->machine || pv_machine_is_suspended(vm->machine) ||
+	    pv_machine_is_idle(vm->machine)) {
 		pv_vm_link_await_return(vm);
 		return;
 	}

@@ -1,7 +1,10 @@
 # The agent: the messages, the client against a scripted peer, the real program against the client.
 pv_unit_test(agent_proto pv_agent_proto)
 pv_unit_test(agent_link pv_agent_proto)
-pv_unit_test(agent_host pv_agent_host)
+foreach(name host host_hostile)
+	pv_unit_test(agent_${name} pv_agent_host)
+	target_sources(unit_agent_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/bare_peer.c)
+endforeach()
 foreach(name host_session host_stream host_syscall)
 	pv_unit_test(agent_${name} pv_agent_host)
 	target_sources(unit_agent_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_peer.c)

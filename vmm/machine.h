@@ -113,6 +113,12 @@ int pv_machine_wakeup(struct pv_machine *machine, struct pv_err *err);
 /* [locked] True from the guest's entry into S3 until it is woken; the state is what it would be otherwise. */
 bool pv_machine_is_suspended(const struct pv_machine *machine);
 
+/*
+ * [locked] True while a guest suspends itself to idle (S0): its processors wait for an event, and pv_machine_wakeup is one, the power button, which
+ * a guest that sleeps takes as that and no more.
+ */
+bool pv_machine_is_idle(const struct pv_machine *machine);
+
 /* [locked] Presses the ACPI power button. Returns 0, or -EINVAL when not running, or suspended. */
 int pv_machine_power_button(struct pv_machine *machine);
 

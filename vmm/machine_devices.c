@@ -65,6 +65,12 @@ static void rtc_wake_at(void *ctx, int64_t wall_ns)
 	pv_loop_timer_set(machine->loop, &machine->rtc_timer, deadline, rtc_due, machine);
 }
 
+static void rtc_alarm(void *ctx)
+{
+	struct pv_machine *machine = ctx;
+	pv_pm_alarm(&machine->pm);
+}
+
 static void power_off(void *ctx)
 {
 	pv_machine_wish_stop(ctx, PV_MACHINE_STOP_POWER_OFF, "the guest powered off");
@@ -91,7 +97,7 @@ static void wire(struct pv_machine *machine, struct pv_gsi_wire *end, unsigned p
 static void init_platform(struct pv_machine *machine)
 {
 	const struct pv_rtc_host rtc_host = {
-	    .now = wall_now, .wake_at = rtc_wake_at, .ctx = machine};
+	    .now = wall_now, .wake_at = rtc_wake_at, .alarm = rtc_alarm, .ctx = machine};
 	/* The timer of power management counts, whatever the date. */
 	const struct pv_pm_host pm_host = {
 	    .now = elapsed_now,

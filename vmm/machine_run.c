@@ -191,6 +191,11 @@ bool pv_machine_is_suspended(const struct pv_machine *machine)
 	return machine->pm.suspended;
 }
 
+bool pv_machine_is_idle(const struct pv_machine *machine)
+{
+	return pv_pm_is_idle(&machine->pm);
+}
+
 void pv_machine_wish_reset(struct pv_machine *machine)
 {
 	if (machine->wish < PV_MACHINE_WISH_RESET)
@@ -329,6 +334,11 @@ int pv_machine_wakeup(struct pv_machine *machine, struct pv_err *err)
 	int code = pv_machine_begin_running(machine, "wake", err);
 	if (code < 0)
 		return code;
+	if (pv_pm_is_idle(&machine->pm)) {
+		pv_pm_power_button(&machine->pm);
+		pv_machine_end(machine);
+		return 0;
+	}
 	pv_machine_park(machine);
 	if (machine->pm.suspended && machine->wish == PV_MACHINE_WISH_NONE)
 		machine->wish = PV_MACHINE_WISH_WAKE;

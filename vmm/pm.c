@@ -5,7 +5,9 @@
  * status bit; status and enable together drive the SCI, a level that falls when the guest has
  * written ones to the status bits. Sleep is what PM1 control is told: S5 powers off; S3 is recorded
  * and told to the machine, which stops all vCPUs, and ends when the machine is woken
- * (vmm/machine_wake.c): then everything but RAM is as after a reset, and WAK_STS says why.
+ * (vmm/machine_wake.c): then everything but RAM is as after a reset, and WAK_STS says why. A guest
+ * that suspends itself to idle says so to nobody; Linux turns all general-purpose events off then
+ * (acpi_s2idle_prepare) and waits for the SCI, of the power button or of the clock's alarm.
  *
  * Under the loop lock: ports on vCPU threads, the button on any. ACPI 6.4, sections 4.8.3,
  * 4.8.4 and 16.1.
@@ -150,6 +152,17 @@ void pv_pm_reset(struct pv_pm *pm)
 void pv_pm_power_button(struct pv_pm *pm)
 {
 	pm->status |= PM1_POWER_BUTTON;
+	update_sci(pm);
+}
+
+bool pv_pm_is_idle(const struct pv_pm *pm)
+{
+	return !pm->suspended && pm->gpe_enable == 0 && (pm->enable & PM1_POWER_BUTTON);
+}
+
+void pv_pm_alarm(struct pv_pm *pm)
+{
+	pm->status |= PM1_RTC;
 	update_sci(pm);
 }
 

@@ -51,6 +51,16 @@ int pv_pm_load(struct pv_pm *pm, const struct pv_val *val, struct pv_err *err);
 /* Presses the power button. */
 void pv_pm_power_button(struct pv_pm *pm);
 
+/*
+ * Whether the guest has suspended itself to idle (S0): it has no sleep state to enter, but lets no
+ * general-purpose event interrupt it, and the power button may. So it is, for a moment, when it is
+ * about to sleep or to power off.
+ */
+bool pv_pm_is_idle(const struct pv_pm *pm);
+
+/* The alarm of the real-time clock is due: an event of its own, for guests that sleep by it. */
+void pv_pm_alarm(struct pv_pm *pm);
+
 /* Power is back after S3: registers as after a reset, but that they tell of the sleep. */
 void pv_pm_wake(struct pv_pm *pm);
 

@@ -201,8 +201,11 @@ static void tick(struct pv_rtc *rtc)
 	int64_t second = floor_seconds(now(rtc));
 	if ((rtc->bytes[REGISTER_B] & B_SET) || second == rtc->ticked_s)
 		return;
-	if (alarm_was_due(rtc, rtc->ticked_s, second))
+	if (alarm_was_due(rtc, rtc->ticked_s, second)) {
 		rtc->bytes[REGISTER_C] |= C_ALARM;
+		if ((rtc->bytes[REGISTER_B] & B_ALARM) && rtc->host.alarm)
+			rtc->host.alarm(rtc->host.ctx);
+	}
 	rtc->ticked_s = second;
 	show_time(rtc);
 	rtc->bytes[REGISTER_C] |= C_UPDATE;

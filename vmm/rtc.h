@@ -26,6 +26,8 @@ struct pv_rtc_host {
 	 * alarm and update interrupts.
 	 */
 	void (*wake_at)(void *ctx, int64_t wall_ns);
+	/* An alarm that may interrupt is due. May be NULL. */
+	void (*alarm)(void *ctx);
 	void *ctx;
 };
 

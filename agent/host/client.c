@@ -190,7 +190,7 @@ bool pv_agent_adopt(struct pv_agent *agent, const struct pv_agent_link_ops *ops,
 	    mark->sent > PV_LINK_COUNT_MAX || mark->received > PV_LINK_COUNT_MAX)
 		return false;
 	if (pv_agent_is_interrupted(agent))
-		pv_agent_drop(agent, agent->reason, false);
+		pv_agent_drop(agent, "another guest goes on in its place", false);
 	agent->ops = ops;
 	agent->ctx = ctx;
 	agent->last_id = mark->next_id - 1;

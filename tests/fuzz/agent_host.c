@@ -1,10 +1,13 @@
 /*
  * What a hostile agent can send: bytes into the client, with calls of every kind outstanding. The
- * first byte of the input chooses whether the handshake has been done and in which pieces the rest
- * comes. No thread runs: calls are begun, fed, and ended by the loss of the link.
+ * first byte of the input chooses whether the handshake has been done, in which pieces the rest
+ * comes, and whether there is a session: then the connection is cut and the last bytes of the input
+ * say what the agent has of it. No thread runs: calls are begun, fed, and ended by the loss of the
+ * link.
  */
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/host/call.h"
 #include "agent/host/client.h"
@@ -128,6 +131,22 @@ static void end_syscall(struct pv_agent_syscall_pending *pending)
 	pv_bytes_finish(&result.out);
 }
 
+/* The agent comes back, and says so much of what it has. */
+static void come_back(struct pv_agent *agent, uint64_t session, uint64_t received)
+{
+	struct pv_bytes hello = {0};
+	const uint64_t sent = pv_agent_mark(agent).sent;
+	pv_agent_interrupt(agent, "cut");
+	if (!pv_agent_attach(agent, &link_ops, NULL))
+		abort();
+	pv_reply_put_hello(
+	    &hello, pv_agent_mark(agent).next_id - 1, "6.1", session, received, NULL, 0);
+	pv_agent_receive(agent, hello.data, hello.len);
+	if (pv_agent_is_ready(agent) && received > sent)
+		abort();
+	pv_bytes_finish(&hello);
+}
+
 static void run(struct pv_agent *agent, const uint8_t *data, size_t size)
 {
 	static const enum pv_request_op ops[] = {PV_REQUEST_EXEC, PV_REQUEST_READ_FILE,
@@ -136,9 +155,12 @@ static void run(struct pv_agent *agent, const uint8_t *data, size_t size)
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_agent_syscall_pending *pending = NULL;
 	struct pv_bytes sink = {0}, hello = {0};
+	uint64_t session = 0, received = 0;
 	pv_agent_attach(agent, &link_ops, NULL);
 	if (!(data[0] & 1)) {
-		pv_reply_put_hello(&hello, 1, "6.1", 0, 0, NULL, 0);
+		if (data[0] & 128)
+			session = agent->fresh;
+		pv_reply_put_hello(&hello, 1, "6.1", session, 0, NULL, 0);
 		pv_agent_receive(agent, hello.data, hello.len);
 		for (unsigned i = 0; i < 5; i++)
 			calls[i] = begin(agent, ops[i], &sink);
@@ -149,6 +171,9 @@ static void run(struct pv_agent *agent, const uint8_t *data, size_t size)
 	if (data[0] & 2)
 		pv_agent_cancel(agent, "cancelled");
 	feed(agent, data + 1, size - 1, data[0] & 4 ? (size_t)1 + (data[0] >> 3) : size);
+	memcpy(&received, data + size - (size < 8 ? size : 8), size < 8 ? size : 8);
+	if (session != 0)
+		come_back(agent, session, received);
 	pv_agent_drop(agent, "the end", true);
 	for (unsigned i = 0; i < 5; i++) {
 		if (calls[i])

@@ -1,7 +1,6 @@
 /*
  * The client against a scripted peer over a link that is only memory: what it asks, what it makes
- * of good answers, and that an agent which breaks the protocol costs the link and fails the calls,
- * never more.
+ * of good answers, and of links that come and go.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,103 +24,15 @@
 #include "base/frame.h"
 #include "base/loop.h"
 #include "base/pack.h"
+#include "tests/unit/bare_peer.h"
 
-struct peer;
-
-/* Appends the answer to one request. */
-typedef void answer_fn(struct peer *peer, const struct pv_request *request, struct pv_bytes *out);
-
-struct peer {
-	struct pv_loop *loop;
-	struct pv_agent *agent;
-	struct pv_loop_timer timer;
-	struct pv_frame_reader requests;
-	answer_fn *answer;
-	size_t take;  /* bytes that the link takes at once */
-	size_t piece; /* bytes that the client gets at once */
-	unsigned closes;
-	size_t digested;
-	size_t delivered;
-	uint64_t uploaded; /* bulk bytes that came */
-	uint64_t exec_id;
-	uint64_t reseed_id;
-	uint64_t wall_id;
-	char entropy[8];
-	bool stuck; /* the link takes no more until somebody calls writable */
-	const void *hostile;
-	size_t hostile_len;
-};
-
-/* On the loop thread: what the client sent is answered, in pieces. */
-static void answer_all(void *ctx)
-{
-	struct peer *peer = ctx;
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_span payload;
-	struct pv_bytes out = {0};
-	while (pv_frame_next(&peer->requests, &payload, &err) == 1) {
-		struct pv_request request;
-		if (pv_request_decode(&request, payload.data, payload.len, &err) < 0)
-			abort();
-		peer->answer(peer, &request, &out);
-		pv_request_finish(&request);
-	}
-	if (peer->stuck) {
-		peer->stuck = false;
-		pv_agent_writable(peer->agent);
-	}
-	unsigned closes = peer->closes;
-	for (size_t at = 0; at < out.len && peer->closes == closes;) {
-		size_t len = out.len - at < peer->piece ? out.len - at : peer->piece;
-		peer->delivered += len;
-		pv_agent_receive(peer->agent, out.data + at, len);
-		at += len;
-	}
-	pv_bytes_finish(&out);
-}
-
-static size_t link_send(void *ctx, const void *data, size_t len)
-{
-	struct peer *peer = ctx;
-	size_t taken = len < peer->take ? len : peer->take;
-	if (peer->stuck)
-		return 0;
-	peer->stuck = taken < len;
-	pv_frame_feed(&peer->requests, data, taken);
-	pv_loop_timer_set(peer->loop, &peer->timer, pv_clock_now(), answer_all, peer);
-	return taken;
-}
-
-static void link_digested(void *ctx, size_t len)
-{
-	((struct peer *)ctx)->digested += len;
-}
-
-static void link_close(void *ctx)
-{
-	((struct peer *)ctx)->closes++;
-}
-
-static const struct pv_agent_link_ops link_ops = {
-    .send = link_send,
-    .digested = link_digested,
-    .close = link_close,
-};
-
-/* --- peers --- */
-
-static void answer_hello(struct pv_bytes *out, const struct pv_request *request)
-{
-	static const char *const capabilities[] = {"exec", "files"};
-	pv_reply_put_hello(out, request->id, "6.1.0", 0, 0, capabilities, 2);
-}
-
-static void well_behaved(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+static void well_behaved(
+    struct bare_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	static const struct pv_reply_stat stat = {
 	    .size = 5, .mtime_ns = -1, .perm = 0640, .entry = PV_REPLY_FIFO};
 	switch (request->op) {
-	case PV_REQUEST_HELLO: answer_hello(out, request); break;
+	case PV_REQUEST_HELLO: bare_peer_hello(out, request); break;
 	case PV_REQUEST_EXEC:
 		pv_reply_put_data(out, request->id, PV_PROTOCOL_CHANNEL_STDERR, "e1", 2);
 		pv_reply_put_data(out, request->id, PV_PROTOCOL_CHANNEL_STDOUT, "o1", 2);
@@ -142,11 +53,18 @@ static void well_behaved(struct peer *peer, const struct pv_request *request, st
 	}
 }
 
+static int setup(void **state)
+{
+	const int status = bare_peer_setup(state);
+	((struct bare_peer *)*state)->answer = well_behaved;
+	return status;
+}
+
 /* Says hello and then nothing. */
-static void silent(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+static void silent(struct bare_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	if (request->op == PV_REQUEST_HELLO)
-		answer_hello(out, request);
+		bare_peer_hello(out, request);
 	else if (request->op == PV_REQUEST_EXEC)
 		peer->exec_id = request->id;
 	else if (request->op == PV_REQUEST_WRITE_FILE)
@@ -155,57 +73,7 @@ static void silent(struct peer *peer, const struct pv_request *request, struct p
 		peer->uploaded += request->chunk.len;
 }
 
-static int setup(void **state)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct peer *peer = calloc(1, sizeof(*peer));
-	assert_non_null(peer);
-	*state = peer;
-	peer->answer = well_behaved;
-	peer->take = peer->piece = SIZE_MAX;
-	assert_int_equal(pv_loop_create(&peer->loop, &err), 0);
-	assert_int_equal(pv_agent_create(&peer->agent, peer->loop, &err), 0);
-	assert_int_equal(pv_loop_start(peer->loop, &err), 0);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct peer *peer = *state;
-	pv_agent_destroy(peer->agent);
-	pv_loop_lock(peer->loop);
-	pv_loop_timer_clear(&peer->timer);
-	pv_loop_unlock(peer->loop);
-	pv_loop_stop(peer->loop);
-	pv_loop_destroy(peer->loop);
-	pv_frame_reader_finish(&peer->requests);
-	free(peer);
-	return 0;
-}
-
-/* Attaches and waits for the end of the handshake, good or bad. */
-static void attach(struct peer *peer)
-{
-	pv_loop_lock(peer->loop);
-	unsigned closes = peer->closes;
-	assert_true(pv_agent_attach(peer->agent, &link_ops, peer));
-	while (!pv_agent_is_ready(peer->agent) && peer->closes == closes)
-		pv_loop_wait(peer->loop, PV_CLOCK_NEVER);
-	pv_loop_unlock(peer->loop);
-}
-
-static int run_true(struct peer *peer, struct pv_err *err)
-{
-	const char *argv[] = {"true"};
-	struct pv_agent_exec exec = {.argv = argv, .argc = 1, .timeout_ns = PV_CLOCK_NEVER};
-	struct pv_agent_exec_result result;
-	int status = pv_agent_exec(PV_PRINCIPAL(peer->agent), &exec, &result, err);
-	pv_bytes_finish(&result.out);
-	pv_bytes_finish(&result.err);
-	return status;
-}
-
-static uint64_t next_id(struct peer *peer)
+static uint64_t next_id(struct bare_peer *peer)
 {
 	pv_loop_lock(peer->loop);
 	uint64_t id = pv_agent_next_id(peer->agent);
@@ -213,7 +81,7 @@ static uint64_t next_id(struct peer *peer)
 	return id;
 }
 
-static bool is_quiescent(struct peer *peer)
+static bool is_quiescent(struct bare_peer *peer)
 {
 	pv_loop_lock(peer->loop);
 	bool quiescent = pv_agent_is_quiescent(peer->agent);
@@ -221,11 +89,11 @@ static bool is_quiescent(struct peer *peer)
 	return quiescent;
 }
 
-static bool adopt(struct peer *peer, uint64_t id)
+static bool adopt(struct bare_peer *peer, uint64_t id)
 {
 	pv_loop_lock(peer->loop);
 	const struct pv_agent_mark mark = {.next_id = id, .boot = 77};
-	bool adopted = pv_agent_adopt(peer->agent, &link_ops, peer, &mark);
+	bool adopted = pv_agent_adopt(peer->agent, &bare_peer_link, peer, &mark);
 	pv_loop_unlock(peer->loop);
 	return adopted;
 }
@@ -234,9 +102,9 @@ static bool adopt(struct peer *peer, uint64_t id)
 
 static void answers_are_taken_apart(void **state)
 {
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
-	attach(peer);
+	bare_peer_attach(peer);
 	const char *argv[] = {"x"};
 	struct pv_agent_exec exec = {.argv = argv, .argc = 1, .timeout_ns = PV_CLOCK_NEVER};
 	struct pv_agent_exec_result result;
@@ -259,17 +127,17 @@ static void answers_are_taken_apart(void **state)
 
 static void answers_may_come_byte_by_byte(void **state)
 {
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	peer->piece = 1;
 	answers_are_taken_apart(state);
 }
 
 static void text_from_the_guest_is_made_printable(void **state)
 {
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_bytes content = {0};
-	attach(peer);
+	bare_peer_attach(peer);
 	assert_int_equal(
 	    pv_agent_read_file(PV_PRINCIPAL(peer->agent), "/x", &content, &err), -EACCES);
 	assert_int_equal(err.kind, PV_ERR_GUEST);
@@ -278,13 +146,13 @@ static void text_from_the_guest_is_made_printable(void **state)
 
 static void uploads_pass_a_narrow_link(void **state)
 {
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	size_t len = 3 << 20;
 	void *data = calloc(1, len);
 	assert_non_null(data);
 	peer->take = 100003;
-	attach(peer);
+	bare_peer_attach(peer);
 	assert_int_equal(
 	    pv_agent_write_file(PV_PRINCIPAL(peer->agent), "/x", data, len, 0644, &err), 0);
 	assert_int_equal(peer->uploaded, len);
@@ -295,36 +163,36 @@ static void uploads_pass_a_narrow_link(void **state)
 
 static void calls_without_a_link_fail(void **state)
 {
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
-	assert_int_equal(run_true(peer, &err), -ENOTCONN);
+	assert_int_equal(bare_peer_run_true(peer, &err), -ENOTCONN);
 	assert_string_equal(
 	    err.text, "exec `true`: the guest's agent cannot be reached: it has not connected yet");
 }
 
 static void a_second_link_is_refused_and_a_later_one_taken(void **state)
 {
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
-	attach(peer);
+	bare_peer_attach(peer);
 	pv_loop_lock(peer->loop);
-	assert_false(pv_agent_attach(peer->agent, &link_ops, peer));
+	assert_false(pv_agent_attach(peer->agent, &bare_peer_link, peer));
 	pv_agent_closed(peer->agent);
 	pv_loop_unlock(peer->loop);
-	assert_int_equal(run_true(peer, &err), -ENOTCONN);
+	assert_int_equal(bare_peer_run_true(peer, &err), -ENOTCONN);
 	assert_int_equal(peer->closes, 0);
-	attach(peer);
-	assert_int_equal(run_true(peer, &err), 0);
+	bare_peer_attach(peer);
+	assert_int_equal(bare_peer_run_true(peer, &err), 0);
 }
 
 static void what_another_life_of_the_agent_gave_is_refused(void **state)
 {
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	const char *argv[] = {"true"};
 	struct pv_agent_exec exec = {.argv = argv, .argc = 1, .timeout_ns = PV_CLOCK_NEVER};
 	struct pv_agent_exec_result result;
-	attach(peer);
+	bare_peer_attach(peer);
 	pv_loop_lock(peer->loop);
 	struct pv_principal by = {.agent = peer->agent, .boot = pv_agent_boot(peer->agent)};
 	pv_loop_unlock(peer->loop);
@@ -334,13 +202,14 @@ static void what_another_life_of_the_agent_gave_is_refused(void **state)
 	pv_loop_lock(peer->loop);
 	pv_agent_closed(peer->agent);
 	pv_loop_unlock(peer->loop);
-	attach(peer);
+	bare_peer_attach(peer);
 	assert_int_equal(pv_agent_exec(&by, &exec, &result, &err), -ESTALE);
 	assert_string_equal(err.text, "exec `true`: the guest was rebooted since");
-	assert_int_equal(run_true(peer, &err), 0);
+	assert_int_equal(bare_peer_run_true(peer, &err), 0);
 }
 
-static void wrong_version(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+static void wrong_version(
+    struct bare_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	int64_t start = pv_frame_begin(out);
 	struct pv_pack pack = {.out = out};
@@ -356,23 +225,23 @@ static void wrong_version(struct peer *peer, const struct pv_request *request, s
 
 static void an_agent_of_another_version_is_refused(void **state)
 {
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	peer->answer = wrong_version;
 	assert_null(pv_agent_refusal(peer->agent));
-	attach(peer);
+	bare_peer_attach(peer);
 	assert_string_equal(
 	    pv_agent_refusal(peer->agent), "agent speaks protocol 5, this provium speaks 4");
 	assert_int_equal(peer->closes, 1);
-	assert_int_equal(run_true(peer, &err), -ENOTCONN);
+	assert_int_equal(bare_peer_run_true(peer, &err), -ENOTCONN);
 	/* The right one may come after a reset. */
 	peer->answer = well_behaved;
-	attach(peer);
+	bare_peer_attach(peer);
 	assert_null(pv_agent_refusal(peer->agent));
 }
 
 /* Keeps the number of the last request, and fails the test when anybody says hello. */
-static void restored(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+static void restored(struct bare_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	if (request->op == PV_REQUEST_HELLO)
 		abort();
@@ -382,7 +251,7 @@ static void restored(struct peer *peer, const struct pv_request *request, struct
 
 static void an_adopted_link_is_ready_at_once_and_numbers_go_on(void **state)
 {
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	peer->answer = restored;
 	assert_true(adopt(peer, 1000));
@@ -392,35 +261,36 @@ static void an_adopted_link_is_ready_at_once_and_numbers_go_on(void **state)
 	pv_loop_unlock(peer->loop);
 	assert_true(is_quiescent(peer));
 	assert_int_equal(next_id(peer), 1000);
-	assert_int_equal(run_true(peer, &err), 0);
+	assert_int_equal(bare_peer_run_true(peer, &err), 0);
 	assert_int_equal(peer->exec_id, 1000);
 	assert_int_equal(next_id(peer), 1001);
 	/* Back to an earlier state of the same guest, as a rewind does. */
 	pv_loop_lock(peer->loop);
 	pv_agent_drop(peer->agent, "rewound", true);
 	pv_loop_unlock(peer->loop);
-	assert_int_equal(run_true(peer, &err), -ENOTCONN);
+	assert_int_equal(bare_peer_run_true(peer, &err), -ENOTCONN);
 	assert_true(adopt(peer, 7));
-	assert_int_equal(run_true(peer, &err), 0);
+	assert_int_equal(bare_peer_run_true(peer, &err), 0);
 	assert_int_equal(peer->exec_id, 7);
 	assert_int_equal(peer->closes, 1);
 }
 
 static void adoption_is_refused_beside_a_link_and_for_impossible_numbers(void **state)
 {
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	assert_false(adopt(peer, 0));
 	assert_false(adopt(peer, UINT64_MAX));
-	assert_int_equal(run_true(peer, &err), -ENOTCONN);
-	attach(peer);
+	assert_int_equal(bare_peer_run_true(peer, &err), -ENOTCONN);
+	bare_peer_attach(peer);
 	uint64_t id = next_id(peer);
 	assert_false(adopt(peer, 1000));
 	assert_int_equal(next_id(peer), id);
-	assert_int_equal(run_true(peer, &err), 0);
+	assert_int_equal(bare_peer_run_true(peer, &err), 0);
 }
 
-static void keep_entropy(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
+static void keep_entropy(
+    struct bare_peer *peer, const struct pv_request *request, struct pv_bytes *out)
 {
 	if (request->op == PV_REQUEST_SET_WALL && request->wall_ns == 1000000000)
 		peer->wall_id = request->id;
@@ -434,7 +304,7 @@ static void keep_entropy(struct peer *peer, const struct pv_request *request, st
 
 static void entropy_and_time_go_ahead_of_the_first_call_and_nothing_waits_for_them(void **state)
 {
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_err err = PV_ERR_INIT;
 	peer->answer = keep_entropy;
 	pv_loop_lock(peer->loop);
@@ -449,7 +319,7 @@ static void entropy_and_time_go_ahead_of_the_first_call_and_nothing_waits_for_th
 	assert_true(pv_agent_is_quiescent(peer->agent));
 	assert_int_equal(pv_agent_next_id(peer->agent), 52);
 	pv_loop_unlock(peer->loop);
-	assert_int_equal(run_true(peer, &err), 0);
+	assert_int_equal(bare_peer_run_true(peer, &err), 0);
 	assert_int_equal(peer->reseed_id, 50);
 	assert_string_equal(peer->entropy, "dice");
 	assert_int_equal(peer->wall_id, 51);
@@ -457,7 +327,7 @@ static void entropy_and_time_go_ahead_of_the_first_call_and_nothing_waits_for_th
 }
 
 struct waiter {
-	struct peer *peer;
+	struct bare_peer *peer;
 	pthread_t thread;
 	int status;
 	struct pv_err err;
@@ -466,7 +336,7 @@ struct waiter {
 static void *wait_for_exec(void *ctx)
 {
 	struct waiter *waiter = ctx;
-	waiter->status = run_true(waiter->peer, &waiter->err);
+	waiter->status = bare_peer_run_true(waiter->peer, &waiter->err);
 	return NULL;
 }
 
@@ -482,7 +352,7 @@ static void *wait_for_upload(void *ctx)
 }
 
 /* Waits, with the lock held afterwards, until the peer has what it is to have. */
-static void lock_when(struct peer *peer, const uint64_t *number, uint64_t value)
+static void lock_when(struct bare_peer *peer, const uint64_t *number, uint64_t value)
 {
 	pv_loop_lock(peer->loop);
 	while (*number < value) {
@@ -495,9 +365,9 @@ static void lock_when(struct peer *peer, const uint64_t *number, uint64_t value)
 static void the_end_of_the_stream_fails_calls(void **state)
 {
 	struct waiter waiter = {.peer = *state};
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	peer->answer = silent;
-	attach(peer);
+	bare_peer_attach(peer);
 	pthread_create(&waiter.thread, NULL, wait_for_exec, &waiter);
 	lock_when(peer, &peer->exec_id, 1);
 	pv_agent_closed(peer->agent);
@@ -510,9 +380,9 @@ static void the_end_of_the_stream_fails_calls(void **state)
 static void uploads_keep_to_the_credit(void **state)
 {
 	struct waiter waiter = {.peer = *state};
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	peer->answer = silent;
-	attach(peer);
+	bare_peer_attach(peer);
 	pthread_create(&waiter.thread, NULL, wait_for_upload, &waiter);
 	lock_when(peer, &peer->uploaded, PV_PROTOCOL_WINDOW);
 	assert_int_equal(peer->uploaded, PV_PROTOCOL_WINDOW);
@@ -527,10 +397,10 @@ static void uploads_keep_to_the_credit(void **state)
 static void late_answers_of_a_cancelled_call_are_ignored_once(void **state)
 {
 	struct waiter waiter = {.peer = *state};
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_bytes out = {0};
 	peer->answer = silent;
-	attach(peer);
+	bare_peer_attach(peer);
 	pthread_create(&waiter.thread, NULL, wait_for_exec, &waiter);
 	lock_when(peer, &peer->exec_id, 1);
 	pv_agent_cancel(peer->agent, "enough");
@@ -555,11 +425,11 @@ static void late_answers_of_a_cancelled_call_are_ignored_once(void **state)
 static void a_client_is_quiescent_between_whole_frames_only(void **state)
 {
 	struct waiter waiter = {.peer = *state};
-	struct peer *peer = *state;
+	struct bare_peer *peer = *state;
 	struct pv_bytes out = {0};
 	assert_false(is_quiescent(peer));
 	peer->answer = silent;
-	attach(peer);
+	bare_peer_attach(peer);
 	assert_true(is_quiescent(peer));
 	pthread_create(&waiter.thread, NULL, wait_for_exec, &waiter);
 	lock_when(peer, &peer->exec_id, 1);
@@ -578,94 +448,7 @@ static void a_client_is_quiescent_between_whole_frames_only(void **state)
 	pv_bytes_finish(&out);
 }
 
-/* --- hostile answers to `exec` --- */
-
-static void hostile(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
-{
-	if (request->op == PV_REQUEST_HELLO)
-		answer_hello(out, request);
-	else
-		pv_bytes_append(out, peer->hostile, peer->hostile_len);
-}
-
-/* The client must drop the link, say so in the call's error, and be fit for a new link. */
-static void check_hostile(struct peer *peer, const void *frames, size_t len, const char *why)
-{
-	struct pv_err err = PV_ERR_INIT;
-	unsigned closes = peer->closes;
-	peer->answer = hostile;
-	peer->hostile = frames;
-	peer->hostile_len = len;
-	attach(peer);
-	assert_int_equal(run_true(peer, &err), -ECONNRESET);
-	if (!strstr(err.text, "breaks the protocol") || !strstr(err.text, why))
-		fail_msg("`%s` does not say `%s`", err.text, why);
-	assert_int_equal(peer->closes, closes + 1);
-	assert_int_equal(pv_agent_in_flight(peer->agent), 0);
-	assert_int_equal(run_true(peer, &err), -ENOTCONN);
-}
-
-/* Numbers go up by one for each hello and each call that was sent. */
-static void frames_that_break_the_protocol_cost_the_link(void **state)
-{
-	struct peer *peer = *state;
-	struct pv_bytes out = {0};
-	uint64_t id = 2;
-#define CHECK(put, why)                                      \
-	do {                                                 \
-		out.len = 0;                                 \
-		put;                                         \
-		check_hostile(peer, out.data, out.len, why); \
-		id += 2;                                     \
-	} while (0)
-	CHECK(pv_reply_put_exit(&out, id + 1, PV_REPLY_EXITED, 0), "not open");
-	CHECK(pv_reply_put_exit(&out, id - 1, PV_REPLY_EXITED, 0), "not open");
-	CHECK(pv_reply_put_exit(&out, 0, PV_REPLY_EXITED, 0), "call number");
-	CHECK(pv_reply_put_exit(&out, id, PV_REPLY_EXITED, 256), "wrong fields");
-	CHECK(pv_reply_put_size(&out, id, 1), "wrong fields");
-	CHECK(pv_reply_put_data(&out, id, PV_PROTOCOL_CHANNEL_FILE, "x", 1), "nobody asked");
-	CHECK(pv_reply_put_data(&out, id, PV_PROTOCOL_CHANNEL_COUNT, "x", 1), "wrong fields");
-	CHECK(pv_reply_put_credit(&out, id, 1), "credit");
-	CHECK(pv_reply_put_credit(&out, id, UINT64_MAX), "credit");
-	CHECK(pv_reply_put_error(&out, id, 0, "fine"), "wrong fields");
-	CHECK(pv_reply_put_error(&out, id, 5000, "odd"), "wrong fields");
-	CHECK(pv_reply_put_error(&out, id, EIO, NULL), "wrong fields");
-	CHECK(pv_bytes_append(&out, "\xff\xff\xff\xff", 4), "is announced");
-	CHECK(pv_bytes_append(&out, "\0\0\0\0", 4), "message");
-	CHECK(pv_bytes_append(&out, "\0\0\0\1\xc0", 5), "call number");
-	CHECK(pv_bytes_append(&out, "\0\0\0\1\xc1", 5), "message");
-	CHECK(pv_bytes_append(&out, "\0\0\0\5\x81\xa2id\x02", 9), "unknown kind");
-#undef CHECK
-	pv_bytes_finish(&out);
-}
-
-static void too_much_data_in_one_frame_costs_the_link(void **state)
-{
-	struct pv_bytes out = {0};
-	size_t len = PV_PROTOCOL_CHUNK_MAX + 1;
-	void *data = calloc(1, len);
-	assert_non_null(data);
-	pv_reply_put_data(&out, 2, PV_PROTOCOL_CHANNEL_STDOUT, data, len);
-	check_hostile(*state, out.data, out.len, "wrong fields");
-	free(data);
-	pv_bytes_finish(&out);
-}
-
-static void chatter(struct peer *peer, const struct pv_request *request, struct pv_bytes *out)
-{
-	pv_reply_put_data(out, request->id + 1, PV_PROTOCOL_CHANNEL_STDOUT, "x", 1);
-}
-
-static void answers_before_the_handshake_cost_the_link(void **state)
-{
-	struct peer *peer = *state;
-	peer->answer = chatter;
-	attach(peer);
-	assert_int_equal(peer->closes, 1);
-	assert_null(pv_agent_refusal(peer->agent));
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, bare_peer_teardown)
 
 int main(void)
 {
@@ -685,9 +468,6 @@ int main(void)
 	    TEST(the_end_of_the_stream_fails_calls),
 	    TEST(uploads_keep_to_the_credit),
 	    TEST(late_answers_of_a_cancelled_call_are_ignored_once),
-	    TEST(frames_that_break_the_protocol_cost_the_link),
-	    TEST(too_much_data_in_one_frame_costs_the_link),
-	    TEST(answers_before_the_handshake_cost_the_link),
 	};
 	return cmocka_run_group_tests_name("agent_host", tests, NULL, NULL);
 }

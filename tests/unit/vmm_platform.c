@@ -154,6 +154,34 @@ static void test_general_purpose_events_share_the_sci(void **state)
 	pv_pm_raise_gpe(&bench->pm, 99);
 }
 
+static void test_idle_is_when_only_the_button_may_interrupt(void **state)
+{
+	struct bench *bench = *state;
+	assert_false(pv_pm_is_idle(&bench->pm));
+	out(bench, PV_LAYOUT_PM_GPE0 + 2, 0x01, 1);
+	out(bench, PV_LAYOUT_PM_EVENT + 2, 1 << 8, 2);
+	assert_false(pv_pm_is_idle(&bench->pm));
+	out(bench, PV_LAYOUT_PM_GPE0 + 2, 0x00, 1);
+	assert_true(pv_pm_is_idle(&bench->pm));
+	out(bench, PV_LAYOUT_PM_CONTROL, 1 << 13 | PV_LAYOUT_SLEEP_S3 << 10, 2);
+	assert_false(pv_pm_is_idle(&bench->pm));
+}
+
+static void test_the_alarm_is_an_event_for_who_wants_it(void **state)
+{
+	struct bench *bench = *state;
+	pv_pm_alarm(&bench->pm);
+	assert_false(bench->sci);
+	assert_int_equal(in(bench, PV_LAYOUT_PM_EVENT, 2), 1 << 10);
+	out(bench, PV_LAYOUT_PM_EVENT, 1 << 10, 2);
+	out(bench, PV_LAYOUT_PM_EVENT + 2, 1 << 10, 2);
+	assert_false(bench->sci);
+	pv_pm_alarm(&bench->pm);
+	assert_true(bench->sci);
+	out(bench, PV_LAYOUT_PM_EVENT, 1 << 10, 2);
+	assert_false(bench->sci);
+}
+
 static void test_i8042_resets_on_fe_and_looks_absent(void **state)
 {
 	struct bench *bench = *state;
@@ -296,6 +324,8 @@ int main(void)
 	    cmocka_unit_test_setup(test_timer_counts_at_its_frequency, set_up),
 	    cmocka_unit_test_setup(test_reset_register_wants_its_value, set_up),
 	    cmocka_unit_test_setup(test_general_purpose_events_share_the_sci, set_up),
+	    cmocka_unit_test_setup(test_idle_is_when_only_the_button_may_interrupt, set_up),
+	    cmocka_unit_test_setup(test_the_alarm_is_an_event_for_who_wants_it, set_up),
 	    cmocka_unit_test_setup(test_i8042_resets_on_fe_and_looks_absent, set_up),
 	    cmocka_unit_test(test_linux_finds_configuration_mechanism_1),
 	    cmocka_unit_test(test_empty_slots_functions_and_buses_read_as_ones),

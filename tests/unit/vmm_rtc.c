@@ -15,6 +15,7 @@ struct bench {
 	struct pv_rtc rtc;
 	int64_t wall_ns;
 	int64_t wake_ns;
+	unsigned alarms;
 	bool irq;
 };
 
@@ -26,6 +27,11 @@ static int64_t now(void *ctx)
 static void wake_at(void *ctx, int64_t wall_ns)
 {
 	((struct bench *)ctx)->wake_ns = wall_ns;
+}
+
+static void alarm_is_due(void *ctx)
+{
+	((struct bench *)ctx)->alarms++;
 }
 
 static void set_irq(void *ctx, bool level)
@@ -54,7 +60,8 @@ static int set_up(void **state)
 {
 	static struct bench bench;
 	bench = (struct bench){.wall_ns = BILLION, .wake_ns = PV_CLOCK_NEVER};
-	const struct pv_rtc_host host = {.now = now, .wake_at = wake_at, .ctx = &bench};
+	const struct pv_rtc_host host = {
+	    .now = now, .wake_at = wake_at, .alarm = alarm_is_due, .ctx = &bench};
 	pv_rtc_init(&bench.rtc, (struct pv_irq_line){set_irq, &bench}, &host);
 	*state = &bench;
 	return 0;
@@ -131,9 +138,11 @@ static void test_alarm_interrupts_once_at_its_time(void **state)
 	bench->wall_ns = bench->wake_ns;
 	pv_rtc_wake(&bench->rtc);
 	assert_false(bench->irq);
+	assert_int_equal(bench->alarms, 0);
 	bench->wall_ns = bench->wake_ns;
 	pv_rtc_wake(&bench->rtc);
 	assert_true(bench->irq);
+	assert_int_equal(bench->alarms, 1);
 	assert_int_equal(get(bench, 12) & 0xa0, 0xa0);
 	assert_false(bench->irq);
 	assert_int_equal(get(bench, 12), 0);
