@@ -64,6 +64,9 @@ struct pv_virtio {
 	uint16_t id;
 	unsigned queue_count;
 	uint16_t queue_size[PV_VIRTIO_QUEUES_MAX]; /* largest size offered, a power of two */
+	/* MSI-X vectors that a PCI function has; 0 = one for each queue and one for changes of the configuration. With fewer, drivers
+	 * share them (4.1.5.1.2.1), and interrupts of several queues become one. */
+	uint16_t vectors;
 	uint64_t offered; /* features; INDIRECT_DESC, EVENT_IDX and VERSION_1 are added by pv_virtio_init */
 	const struct pv_gmem *mem;
 

@@ -334,6 +334,7 @@ int pv_vsock_create(struct pv_vsock **out, const struct pv_gmem *mem, uint64_t g
 	    .ops = &vsock_ops,
 	    .id = VIRTIO_ID_VSOCK,
 	    .queue_count = 3,
+	    .vectors = 2, /* a request follows the answer to the last one: one interrupt for both */
 	    .queue_size = {RX_QUEUE_SIZE, TX_QUEUE_SIZE, EVENT_QUEUE_SIZE},
 	    .offered = VIRTIO_VSOCK_F_STREAM,
 	    .mem = mem,

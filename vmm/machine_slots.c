@@ -22,6 +22,9 @@
 #include "vmm/layout.h"
 #include "vmm/spare.h"
 
+/* Each ring wakes one thread, and one only. */
+#define RINGS (EPOLLIN | EPOLLET)
+
 static void update_vector(void *ctx, unsigned vector, uint64_t address, uint32_t data, bool masked)
 {
 	struct pv_machine_slot *slot = ctx;
@@ -61,7 +64,7 @@ static int open_bell(struct pv_machine_bell *bell)
 	if (fd < 0)
 		return -errno;
 	int code = pv_loop_watch_add(
-	    bell->slot->machine->loop, &bell->watch, fd, EPOLLIN, rung, bell, &ignored);
+	    bell->slot->machine->loop, &bell->watch, fd, RINGS, rung, bell, &ignored);
 	if (code < 0) {
 		close(fd);
 		return code;
@@ -192,7 +195,7 @@ void pv_machine_slot_wake(struct pv_machine_slot *slot)
 {
 	for (unsigned i = 0; i < PV_VIRTIO_QUEUES_MAX; i++) {
 		if (slot->bells[i].open)
-			pv_loop_watch_set(&slot->bells[i].watch, EPOLLIN);
+			pv_loop_watch_set(&slot->bells[i].watch, RINGS);
 	}
 }
 
