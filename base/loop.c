@@ -1,16 +1,12 @@
 /*
  * The event loop: one epoll set, one timerfd for the earliest of a heap of timers, one eventfd that
- * ends a sleep.
+ * ends a sleep. This file has the lock, waiting, and the life of the loop; base/loop_turn.c what a
+ * thread does that runs callbacks, base/loop_watch.c descriptors, base/loop_timers.c timers.
  *
- * Who runs where: callbacks run on the loop thread under the loop lock. Any thread that holds the
- * lock may add and remove watches and timers; the kernel lets a sleeping epoll_wait notice a new
- * descriptor by itself, and an earlier timer re-arms the timerfd at once. So nothing polls, and an
- * idle loop sleeps for ever.
- *
- * Stale events: epoll_wait fills its batch without the lock, so a watch may be removed (and its
- * memory freed) when its event is already fetched. Events therefore carry no pointers: they carry
- * the descriptor and the generation of the watch, and `slots` says under the lock whether that
- * generation still lives. A descriptor closed and reused gets a new generation.
+ * Who runs where: callbacks run on the loop thread, on a helper and on a waiter that asked for it,
+ * under the loop lock. Any thread that holds the lock may add and remove watches and timers; the
+ * kernel lets a sleeping epoll_wait notice a new descriptor by itself, and an earlier timer re-arms
+ * the timerfd at once. So nothing polls, and an idle loop sleeps for ever.
  *
  * Fairness: a plain mutex lets the loop thread drop the lock and take it again before a sleeper
  * that waits for it has woken up, for as long as there is work. So the lock is a turnstile of two:
@@ -22,7 +18,8 @@
  * been dropped. That halves the context switches of an operation in the guest, at both of its ends.
  *
  * pv_loop_wait sleeps on a mutex of its own, so that it comes back through the turnstile as well.
- * Order: next, lock, wait_lock.
+ * Order: next, lock, wait_lock. A waiter that runs callbacks takes turns instead until somebody has
+ * woken it, which more often than not is one of these callbacks: no other thread is in between.
  */
 #include "base/loop.h"
 
@@ -41,66 +38,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/fd.h"
-
-#define BATCH 64
-
-/* More are done at once. */
-#define DEFERRED_MAX 4
-
-/* The generation of our own two descriptors; watches count from 1. */
-#define OWN_GENERATION 0
-
-/* Who watches the descriptor that is the index of this slot. */
-struct slot {
-	struct pv_loop_watch *watch; /* NULL = nobody */
-	uint32_t generation;
-};
-
-struct deferred {
-	void (*fn)(void *ctx);
-	void *ctx;
-};
-
-struct heap_entry {
-	struct pv_loop_timer *timer;
-	uint64_t order; /* timers of one deadline fire in the order in which they were set */
-};
-
-struct pv_loop {
-	pthread_mutex_t next; /* held while waiting for `lock` */
-	pthread_mutex_t lock;
-
-	pthread_mutex_t wait_lock;
-	pthread_cond_t woken; /* CLOCK_MONOTONIC */
-	uint64_t wakes;	      /* guarded by wait_lock */
-
-	/* What is done when the lock is dropped; guarded by it. */
-	struct deferred deferred[DEFERRED_MAX];
-	unsigned deferred_count;
-	bool wake_due;
-
-	int epoll_fd;
-	int event_fd;
-	int timer_fd;
-	int64_t armed_ns; /* when timer_fd fires; may be earlier than needed */
-	bool asleep;	  /* in epoll_wait, timer_fd is what wakes it */
-
-	struct slot *slots; /* by descriptor */
-	unsigned slot_count;
-	uint32_t generation;
-
-	/* Binary heap; entry 0 is unused, so that index 0 means "not armed". */
-	struct heap_entry *heap;
-	unsigned timer_count;
-	unsigned heap_capacity;
-	uint64_t order;
-
-	atomic_bool quit;
-	bool has_thread; /* start and stop are called by one thread */
-	pthread_t thread;
-	atomic_bool running;
-	_Atomic(pthread_t) runner; /* valid while `running` */
-};
+#include "base/loop_private.h"
 
 /* --- the lock --- */
 
@@ -119,15 +57,26 @@ static void wake_waiters(struct pv_loop *loop)
 	pthread_cond_broadcast(&loop->woken);
 }
 
+static bool is_waiter(const struct pv_loop *loop)
+{
+	return atomic_load_explicit(&loop->has_waiter, memory_order_acquire) &&
+	       pthread_equal(atomic_load(&loop->waiter_thread), pthread_self());
+}
+
 void pv_loop_unlock(struct pv_loop *loop)
 {
-	struct deferred deferred[DEFERRED_MAX];
+	struct pv_loop_deferred deferred[PV_LOOP_DEFERRED_MAX];
 	const unsigned count = loop->deferred_count;
-	const bool wake = loop->wake_due;
+	const bool wake = loop->wake_due && loop->waiters > 0;
+	/* One that wakes others, and then falls asleep itself, is not among them. */
+	const bool call = loop->wake_due && !is_waiter(loop) && pv_loop_call(&loop->waiter);
+	const bool ring = call || loop->bell_due;
 	memcpy(deferred, loop->deferred, count * sizeof(deferred[0]));
 	loop->deferred_count = 0;
-	loop->wake_due = false;
+	loop->wake_due = loop->bell_due = false;
 	pthread_mutex_unlock(&loop->lock);
+	if (ring)
+		pv_loop_ring(loop);
 	if (wake)
 		wake_waiters(loop);
 	for (unsigned i = 0; i < count; i++)
@@ -140,38 +89,55 @@ void pv_loop_defer(struct pv_loop *loop, void (*fn)(void *ctx), void *ctx)
 		if (loop->deferred[i].fn == fn && loop->deferred[i].ctx == ctx)
 			return;
 	}
-	if (loop->deferred_count == DEFERRED_MAX)
+	if (loop->deferred_count == PV_LOOP_DEFERRED_MAX)
 		fn(ctx);
 	else
-		loop->deferred[loop->deferred_count++] = (struct deferred){.fn = fn, .ctx = ctx};
+		loop->deferred[loop->deferred_count++] = (struct pv_loop_deferred){.fn = fn, .ctx = ctx};
 }
 
-/* Does now what waits for the lock to be dropped. */
-static void do_deferred(struct pv_loop *loop)
+void pv_loop_do_deferred(struct pv_loop *loop)
 {
 	while (loop->deferred_count > 0) {
-		const struct deferred next = loop->deferred[--loop->deferred_count];
+		const struct pv_loop_deferred next = loop->deferred[--loop->deferred_count];
 		next.fn(next.ctx);
 	}
-	if (loop->wake_due)
+	if (loop->wake_due && loop->waiters > 0)
 		wake_waiters(loop);
-	loop->wake_due = false;
+	if (loop->wake_due && !is_waiter(loop) && pv_loop_call(&loop->waiter))
+		loop->bell_due = true;
+	if (loop->bell_due)
+		pv_loop_ring(loop);
+	loop->wake_due = loop->bell_due = false;
 }
 
-/* Lets one who waits for the lock have it. */
-static void give_way(struct pv_loop *loop)
+void pv_loop_give_way(struct pv_loop *loop)
 {
 	pv_loop_unlock(loop);
 	pv_loop_lock(loop);
 }
 
+/* Runs callbacks until somebody wakes us. */
+static int run_until_woken(struct pv_loop *loop, int64_t deadline_ns)
+{
+	const uint64_t before = loop->wake_count;
+	do {
+		pv_loop_turn(loop, &loop->waiter, deadline_ns);
+		if (loop->wake_count != before)
+			return 0;
+	} while (deadline_ns == PV_CLOCK_NEVER || pv_clock_now() < deadline_ns);
+	return -ETIMEDOUT;
+}
+
 int pv_loop_wait(struct pv_loop *loop, int64_t deadline_ns)
 {
+	if (is_waiter(loop))
+		return run_until_woken(loop, deadline_ns);
 	struct timespec until = {
 	    .tv_sec = deadline_ns > 0 ? deadline_ns / PV_CLOCK_SECOND : 0,
 	    .tv_nsec = deadline_ns > 0 ? deadline_ns % PV_CLOCK_SECOND : 0,
 	};
-	do_deferred(loop);
+	pv_loop_do_deferred(loop);
+	loop->waiters++;
 	pthread_mutex_lock(&loop->wait_lock);
 	uint64_t before = loop->wakes;
 	/*
@@ -189,194 +155,21 @@ int pv_loop_wait(struct pv_loop *loop, int64_t deadline_ns)
 	bool woken = loop->wakes != before;
 	pthread_mutex_unlock(&loop->wait_lock);
 	pv_loop_lock(loop);
+	loop->waiters--;
 	return woken ? 0 : -ETIMEDOUT;
 }
 
 /* A thread that is woken while we hold the lock would only run into it. */
 void pv_loop_wake(struct pv_loop *loop)
 {
+	loop->wake_count++;
 	loop->wake_due = true;
 }
 
-/* --- watches --- */
-
-static uint64_t event_key(int fd, uint32_t generation)
+void pv_loop_adopt_waiter(struct pv_loop *loop)
 {
-	return (uint64_t)generation << 32 | (uint32_t)fd;
-}
-
-static int grow_slots(struct pv_loop *loop, int fd)
-{
-	unsigned count = loop->slot_count ? loop->slot_count : 64;
-	while (count <= (unsigned)fd)
-		count *= 2;
-	if (count == loop->slot_count)
-		return 0;
-	struct slot *slots = realloc(loop->slots, count * sizeof(*slots));
-	if (!slots)
-		return -ENOMEM;
-	memset(slots + loop->slot_count, 0, (count - loop->slot_count) * sizeof(*slots));
-	loop->slots = slots;
-	loop->slot_count = count;
-	return 0;
-}
-
-int pv_loop_watch_add(struct pv_loop *loop, struct pv_loop_watch *watch, int fd, uint32_t events,
-    void (*ready)(void *ctx, uint32_t events), void *ctx, struct pv_err *err)
-{
-	if (fd < 0)
-		return pv_err_set(err, PV_ERR_INTERNAL, EBADF, "cannot watch descriptor %d", fd);
-	if (grow_slots(loop, fd) < 0)
-		return pv_err_nomem(err, "event loop");
-	struct slot *slot = &loop->slots[fd];
-	if (watch->loop || slot->watch)
-		return pv_err_set(err, PV_ERR_INTERNAL, EEXIST,
-		    "cannot watch descriptor %d: it is watched already", fd);
-	if (++loop->generation == OWN_GENERATION)
-		loop->generation++;
-	struct epoll_event event = {.events = events, .data.u64 = event_key(fd, loop->generation)};
-	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
-		return pv_err_system(err, errno, "cannot watch descriptor %d", fd);
-	*slot = (struct slot){.watch = watch, .generation = loop->generation};
-	*watch = (struct pv_loop_watch){
-	    .loop = loop, .fd = fd, .events = events, .ready = ready, .ctx = ctx};
-	return 0;
-}
-
-void pv_loop_watch_set(struct pv_loop_watch *watch, uint32_t events)
-{
-	struct pv_loop *loop = watch->loop;
-	if (!loop || watch->events == events)
-		return;
-	watch->events = events;
-	struct epoll_event event = {
-	    .events = events, .data.u64 = event_key(watch->fd, loop->slots[watch->fd].generation)};
-	/*
-	 * Fails only when the descriptor was closed under us; then there is nothing to hear from
-	 * it.
-	 */
-	epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event);
-}
-
-void pv_loop_watch_remove(struct pv_loop_watch *watch)
-{
-	struct pv_loop *loop = watch->loop;
-	if (!loop)
-		return;
-	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
-	loop->slots[watch->fd].watch = NULL;
-	*watch = (struct pv_loop_watch){.fd = -1};
-}
-
-/* --- timers --- */
-
-static bool fires_before(const struct heap_entry *a, const struct heap_entry *b)
-{
-	if (a->timer->deadline_ns != b->timer->deadline_ns)
-		return a->timer->deadline_ns < b->timer->deadline_ns;
-	return a->order < b->order;
-}
-
-static void place(struct pv_loop *loop, unsigned index, struct heap_entry entry)
-{
-	loop->heap[index] = entry;
-	entry.timer->heap_index = index;
-}
-
-/* Moves the entry at `index` to where it belongs, towards the root and then away from it. */
-static void sift(struct pv_loop *loop, unsigned index)
-{
-	struct heap_entry entry = loop->heap[index];
-	while (index > 1 && fires_before(&entry, &loop->heap[index / 2])) {
-		place(loop, index, loop->heap[index / 2]);
-		index /= 2;
-	}
-	for (;;) {
-		unsigned child = 2 * index;
-		if (child > loop->timer_count)
-			break;
-		if (child < loop->timer_count &&
-		    fires_before(&loop->heap[child + 1], &loop->heap[child]))
-			child++;
-		if (!fires_before(&loop->heap[child], &entry))
-			break;
-		place(loop, index, loop->heap[child]);
-		index = child;
-	}
-	place(loop, index, entry);
-}
-
-/*
- * Makes timer_fd fire for the first timer. Firing too early only costs one more turn, so a deadline
- * that moved away is left.
- */
-static void arm(struct pv_loop *loop)
-{
-	if (loop->timer_count == 0)
-		return;
-	int64_t first = loop->heap[1].timer->deadline_ns;
-	if (first >= loop->armed_ns)
-		return;
-	loop->armed_ns = first;
-	/*
-	 * A zero time would disarm the clock: what is due already fires at 1 ns after boot, that is
-	 * now.
-	 */
-	int64_t at = first > 0 ? first : 1;
-	struct itimerspec when = {0};
-	when.it_value.tv_sec = at / PV_CLOCK_SECOND;
-	when.it_value.tv_nsec = at % PV_CLOCK_SECOND;
-	timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-}
-
-static int grow_heap(struct pv_loop *loop)
-{
-	if (loop->timer_count + 1 < loop->heap_capacity)
-		return 0;
-	unsigned capacity = loop->heap_capacity ? loop->heap_capacity * 2 : 32;
-	struct heap_entry *heap = realloc(loop->heap, capacity * sizeof(*heap));
-	if (!heap)
-		return -ENOMEM;
-	loop->heap = heap;
-	loop->heap_capacity = capacity;
-	return 0;
-}
-
-int pv_loop_timer_set(struct pv_loop *loop, struct pv_loop_timer *timer, int64_t deadline_ns,
-    void (*fire)(void *ctx), void *ctx)
-{
-	if (timer->heap_index == 0) {
-		if (grow_heap(loop) < 0)
-			return -ENOMEM;
-		loop->timer_count++;
-		timer->heap_index = loop->timer_count;
-	}
-	timer->loop = loop;
-	timer->deadline_ns = deadline_ns;
-	timer->fire = fire;
-	timer->ctx = ctx;
-	loop->heap[timer->heap_index] = (struct heap_entry){.timer = timer, .order = loop->order++};
-	sift(loop, timer->heap_index);
-	/*
-	 * The loop thread arms before it sleeps; when it sleeps already, this is the alarm clock.
-	 */
-	if (loop->asleep)
-		arm(loop);
-	return 0;
-}
-
-void pv_loop_timer_clear(struct pv_loop_timer *timer)
-{
-	unsigned index = timer->heap_index;
-	if (index == 0)
-		return;
-	struct pv_loop *loop = timer->loop;
-	struct heap_entry last = loop->heap[loop->timer_count--];
-	timer->heap_index = 0;
-	if (last.timer == timer)
-		return;
-	loop->heap[index] = last;
-	sift(loop, index);
+	atomic_store(&loop->waiter_thread, pthread_self());
+	atomic_store_explicit(&loop->has_waiter, true, memory_order_release);
 }
 
 /* --- running --- */
@@ -387,109 +180,43 @@ bool pv_loop_is_here(const struct pv_loop *loop)
 	       pthread_equal(atomic_load(&loop->runner), pthread_self());
 }
 
+void pv_loop_enter(struct pv_loop *loop)
+{
+	atomic_store(&loop->runner, pthread_self());
+	atomic_store(&loop->running, true);
+}
+
+void pv_loop_leave(struct pv_loop *loop)
+{
+	atomic_store(&loop->running, false);
+}
+
+bool pv_loop_is_over(const struct pv_loop *loop, const struct pv_loop_runner *self)
+{
+	if (self == &loop->main)
+		return atomic_load(&loop->quit);
+	return self == &loop->helper && loop->dismissed;
+}
+
 void pv_loop_quit(struct pv_loop *loop)
 {
 	atomic_store(&loop->quit, true);
-	uint64_t one = 1;
-	/* Fails only when the counter is full, and then the loop wakes anyway. */
-	while (write(loop->event_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		continue;
-}
-
-/* Empties the counter of an eventfd or timerfd. */
-static void drain(int fd)
-{
-	uint64_t count;
-	while (read(fd, &count, sizeof(count)) < 0 && errno == EINTR)
-		continue;
-}
-
-/*
- * Delivers one fetched event, if its watch still lives and still wants it. Returns whether a
- * callback ran.
- */
-static bool deliver(struct pv_loop *loop, const struct epoll_event *event)
-{
-	int fd = (int)(uint32_t)event->data.u64;
-	uint32_t generation = (uint32_t)(event->data.u64 >> 32);
-	if (generation == OWN_GENERATION) {
-		drain(fd);
-		if (fd == loop->timer_fd)
-			loop->armed_ns = PV_CLOCK_NEVER;
-		return false;
-	}
-	const struct slot *slot = &loop->slots[fd];
-	if (!slot->watch || slot->generation != generation)
-		return false;
-	uint32_t events = event->events & (slot->watch->events | EPOLLERR | EPOLLHUP);
-	if (events == 0)
-		return false;
-	slot->watch->ready(slot->watch->ctx, events);
-	return true;
-}
-
-/*
- * Fires what is due. One pass over as many timers as there were, so that a timer that re-arms
- * itself at once cannot shut out the rest.
- */
-static void fire_timers(struct pv_loop *loop)
-{
-	int64_t now = pv_clock_now();
-	for (unsigned left = loop->timer_count; left > 0; left--) {
-		if (loop->timer_count == 0 || atomic_load(&loop->quit))
-			return;
-		struct pv_loop_timer *timer = loop->heap[1].timer;
-		if (timer->deadline_ns > now)
-			return;
-		pv_loop_timer_clear(timer);
-		timer->fire(timer->ctx);
-		give_way(loop);
-	}
-}
-
-/*
- * Sleeps until something happens. Returns the number of events in `batch`. The lock is dropped
- * meanwhile.
- */
-static int sleep_for_events(struct pv_loop *loop, struct epoll_event *batch)
-{
-	arm(loop);
-	loop->asleep = true;
-	pv_loop_unlock(loop);
-	int count = epoll_wait(loop->epoll_fd, batch, BATCH, -1);
-	pv_loop_lock(loop);
-	loop->asleep = false;
-	return count;
-}
-
-static void run(struct pv_loop *loop)
-{
-	struct epoll_event batch[BATCH];
-	atomic_store(&loop->runner, pthread_self());
-	atomic_store(&loop->running, true);
-	pv_loop_lock(loop);
-	while (!atomic_load(&loop->quit)) {
-		int count = sleep_for_events(loop, batch);
-		for (int i = 0; i < count && !atomic_load(&loop->quit); i++) {
-			if (deliver(loop, &batch[i]))
-				give_way(loop);
-		}
-		fire_timers(loop);
-	}
-	/* The wish is fulfilled; the loop may run again. */
-	atomic_store(&loop->quit, false);
-	pv_loop_unlock(loop);
-	atomic_store(&loop->running, false);
+	pv_loop_ring(loop);
 }
 
 void pv_loop_run(struct pv_loop *loop)
 {
-	run(loop);
+	pv_loop_lock(loop);
+	while (!pv_loop_is_over(loop, &loop->main))
+		pv_loop_turn(loop, &loop->main, PV_CLOCK_NEVER);
+	/* The wish is fulfilled; the loop may run again. */
+	atomic_store(&loop->quit, false);
+	pv_loop_unlock(loop);
 }
 
 static void *thread_main(void *ctx)
 {
-	run(ctx);
+	pv_loop_run(ctx);
 	return NULL;
 }
 
@@ -531,14 +258,54 @@ void pv_loop_stop(struct pv_loop *loop)
 	atomic_store(&loop->quit, false);
 }
 
-/* --- birth and death --- */
+/* --- the helper --- */
 
-/* Puts one of our own descriptors into the epoll set. Returns 0 or -errno. */
-static int add_own(struct pv_loop *loop, int fd)
+static void *help(void *ctx)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.u64 = event_key(fd, OWN_GENERATION)};
-	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+	struct pv_loop *loop = ctx;
+	pv_loop_lock(loop);
+	while (!pv_loop_is_over(loop, &loop->helper))
+		pv_loop_turn(loop, &loop->helper, PV_CLOCK_NEVER);
+	pv_loop_unlock(loop);
+	return NULL;
 }
+
+int pv_loop_start_helper(struct pv_loop *loop)
+{
+	if (loop->has_helper)
+		return 0;
+	int code = pthread_create(&loop->helper_thread, NULL, help, loop);
+	loop->has_helper = code == 0;
+	return -code;
+}
+
+static void dismiss_helper(struct pv_loop *loop)
+{
+	if (!loop->has_helper)
+		return;
+	pv_loop_lock(loop);
+	loop->dismissed = true;
+	pv_loop_unlock(loop);
+	pv_loop_ring(loop);
+	pthread_join(loop->helper_thread, NULL);
+	loop->has_helper = false;
+}
+
+bool pv_loop_hand_over(struct pv_loop *loop, void (*job)(void *ctx), void *ctx)
+{
+	struct pv_loop_runner *helper = &loop->helper;
+	if (!loop->has_helper || helper->job)
+		return false;
+	helper->job = job;
+	helper->job_ctx = ctx;
+	/* Where it is not the one that has asked, it is woken, and by that the last to fall asleep
+	 * again: it gets the next event itself. */
+	if (pv_loop_call(helper))
+		loop->bell_due = true;
+	return true;
+}
+
+/* --- birth and death --- */
 
 static void init_locks(struct pv_loop *loop)
 {
@@ -547,6 +314,7 @@ static void init_locks(struct pv_loop *loop)
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&loop->woken, &attributes);
+	pthread_cond_init(&loop->came_back, &attributes);
 	pthread_condattr_destroy(&attributes);
 	pthread_mutex_init(&loop->next, NULL);
 	pthread_mutex_init(&loop->lock, NULL);
@@ -566,10 +334,10 @@ int pv_loop_create(struct pv_loop **out, struct pv_err *err)
 	if (loop->epoll_fd < 0)
 		goto fail;
 	loop->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (loop->event_fd < 0 || add_own(loop, loop->event_fd) < 0)
+	if (loop->event_fd < 0 || pv_loop_watch_own(loop, loop->event_fd) < 0)
 		goto fail;
 	loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (loop->timer_fd < 0 || add_own(loop, loop->timer_fd) < 0)
+	if (loop->timer_fd < 0 || pv_loop_watch_own(loop, loop->timer_fd) < 0)
 		goto fail;
 	*out = loop;
 	return 0;
@@ -583,10 +351,12 @@ void pv_loop_destroy(struct pv_loop *loop)
 {
 	if (!loop)
 		return;
+	dismiss_helper(loop);
 	pv_loop_stop(loop);
 	pv_fd_close(&loop->timer_fd);
 	pv_fd_close(&loop->event_fd);
 	pv_fd_close(&loop->epoll_fd);
+	pthread_cond_destroy(&loop->came_back);
 	pthread_cond_destroy(&loop->woken);
 	pthread_mutex_destroy(&loop->wait_lock);
 	pthread_mutex_destroy(&loop->lock);

@@ -67,6 +67,8 @@ int pv_host_init(struct pv_host *host, const struct pv_config *config,
 	int status = pv_loop_create(&host->loop, err);
 	if (!status)
 		status = pv_loop_start(host->loop, err);
+	if (!status)
+		pv_loop_adopt_waiter(host->loop);
 	if (status)
 		pv_host_finish(host);
 	return status;

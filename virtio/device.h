@@ -55,6 +55,8 @@ struct pv_virtio_transport {
 	void (*queue_interrupt)(struct pv_virtio *dev, unsigned queue);
 	/* Delivers a configuration-change interrupt. */
 	void (*config_interrupt)(struct pv_virtio *dev);
+	/* Has the loop call pv_virtio_kick soon. NULL: there is no loop. */
+	void (*kick_later)(struct pv_virtio *dev, unsigned queue);
 };
 
 struct pv_virtio {
@@ -62,6 +64,9 @@ struct pv_virtio {
 	uint16_t id;
 	unsigned queue_count;
 	uint16_t queue_size[PV_VIRTIO_QUEUES_MAX]; /* largest size offered, a power of two */
+	/* MSI-X vectors that a PCI function has; 0 = one for each queue and one for changes of the configuration. With fewer, drivers
+	 * share them (4.1.5.1.2.1), and interrupts of several queues become one. */
+	uint16_t vectors;
 	uint64_t offered; /* features; INDIRECT_DESC, EVENT_IDX and VERSION_1 are added by pv_virtio_init */
 	const struct pv_gmem *mem;
 
@@ -105,6 +110,12 @@ bool pv_virtio_has(const struct pv_virtio *dev, uint64_t feature);
 
 /* Interrupts for `queue` if the driver wants it. Call once after a batch of pushes. */
 void pv_virtio_notify(struct pv_virtio *dev, unsigned queue);
+
+/*
+ * Has `queue` kicked again from the loop, after others had their turn: for a device that leaves chains which it will not be told of
+ * again.
+ */
+void pv_virtio_kick_later(struct pv_virtio *dev, unsigned queue);
 
 /* The device configuration changed: bumps the generation and interrupts. */
 void pv_virtio_config_changed(struct pv_virtio *dev);

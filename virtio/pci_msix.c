@@ -17,7 +17,7 @@
 
 unsigned pv_pci_msix_count(const struct pv_virtio_pci *pci)
 {
-	return pci->dev->queue_count + 1; /* one for configuration changes */
+	return pci->dev->vectors ? pci->dev->vectors : pci->dev->queue_count + 1;
 }
 
 static bool is_masked(const struct pv_virtio_pci *pci, unsigned vector)

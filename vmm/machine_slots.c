@@ -22,6 +22,9 @@
 #include "vmm/layout.h"
 #include "vmm/spare.h"
 
+/* Each ring wakes one thread, and one only. */
+#define RINGS (EPOLLIN | EPOLLET)
+
 static void update_vector(void *ctx, unsigned vector, uint64_t address, uint32_t data, bool masked)
 {
 	struct pv_machine_slot *slot = ctx;
@@ -61,7 +64,7 @@ static int open_bell(struct pv_machine_bell *bell)
 	if (fd < 0)
 		return -errno;
 	int code = pv_loop_watch_add(
-	    bell->slot->machine->loop, &bell->watch, fd, EPOLLIN, rung, bell, &ignored);
+	    bell->slot->machine->loop, &bell->watch, fd, RINGS, rung, bell, &ignored);
 	if (code < 0) {
 		close(fd);
 		return code;
@@ -117,7 +120,20 @@ static void unmap_bell(void *ctx, unsigned queue, uint64_t gpa)
 		take_out(&slot->bells[queue]);
 }
 
-static const struct pv_irq_doorbell_ops DOORBELL_OPS = {.map = map_bell, .unmap = unmap_bell};
+static void ring_bell(void *ctx, unsigned queue)
+{
+	struct pv_machine_slot *slot = ctx;
+	struct pv_machine_bell *bell = &slot->bells[queue < PV_VIRTIO_QUEUES_MAX ? queue : 0];
+	/* Without a descriptor the chains wait for the guest's next kick. */
+	if (bell->open || open_bell(bell) == 0)
+		(void)!eventfd_write(bell->fd, 1);
+}
+
+static const struct pv_irq_doorbell_ops DOORBELL_OPS = {
+    .map = map_bell,
+    .unmap = unmap_bell,
+    .ring = ring_bell,
+};
 
 int pv_machine_slot_fill(
     struct pv_machine *machine, unsigned number, struct pv_virtio *dev, struct pv_err *err)
@@ -179,7 +195,7 @@ void pv_machine_slot_wake(struct pv_machine_slot *slot)
 {
 	for (unsigned i = 0; i < PV_VIRTIO_QUEUES_MAX; i++) {
 		if (slot->bells[i].open)
-			pv_loop_watch_set(&slot->bells[i].watch, EPOLLIN);
+			pv_loop_watch_set(&slot->bells[i].watch, RINGS);
 	}
 }
 

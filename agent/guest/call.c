@@ -270,6 +270,12 @@ static bool is_follow_up(enum pv_request_op op)
 	       op == PV_REQUEST_GRANT;
 }
 
+/* Without a buffer a system call has no path, unless it was written into memory before. */
+static bool may_name_files(const struct pv_request *request)
+{
+	return request->op != PV_REQUEST_SYSCALL || request->syscall.lens.count > 0;
+}
+
 static int dispatch(struct pv_calls *calls, struct pv_request *request, struct pv_span payload)
 {
 	if (pv_connection_is_greeted(&calls->connection) == (request->op == PV_REQUEST_HELLO))
@@ -299,7 +305,8 @@ static int dispatch(struct pv_calls *calls, struct pv_request *request, struct p
 	if (request->after != 0 &&
 	    (find(calls, request->after) || pv_turns_has(&calls->turns, request->after)))
 		return pv_turns_add(&calls->turns, request->id, request->after, payload);
-	pv_root_follow(&calls->root);
+	if (may_name_files(request))
+		pv_root_follow(&calls->root);
 	if (request->worker != 0 && !calls->is_worker)
 		pv_worker_pass(calls, request, payload);
 	else

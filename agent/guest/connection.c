@@ -13,6 +13,9 @@
  * only what the socket does not take waits for the loop. Writing never calls back, because its
  * callers hold half-changed state: a failed write arms a timer at once, and the loop thread then
  * reports the loss.
+ *
+ * The stream is watched edge-triggered, so that a frame wakes one thread only: reading goes on until
+ * nothing is left or the stream is held, and asking for an event anew tells what is there already.
  */
 #include "agent/guest/connection.h"
 
@@ -44,6 +47,9 @@ _Static_assert(QUEUE_LOW > PV_LINK_ACK_EVERY, "or producers wait for ever");
 
 #define READ_SIZE (64u << 10)
 
+/* Each event comes once, the end of the stream among them. */
+#define ALWAYS (EPOLLET | EPOLLRDHUP)
+
 static void try_connect(void *ctx);
 static void stream_ready(void *ctx, uint32_t events);
 
@@ -65,7 +71,7 @@ static void set_events(struct pv_connection *connection, uint32_t events)
 	if (connection->events == events)
 		return;
 	connection->events = events;
-	pv_loop_watch_set(&connection->watch, events);
+	pv_loop_watch_set(&connection->watch, events | ALWAYS);
 }
 
 static void close_stream(struct pv_connection *connection)
@@ -266,8 +272,8 @@ static bool watch_again(struct pv_connection *connection)
 {
 	struct pv_err err = PV_ERR_INIT;
 	connection->events = EPOLLIN;
-	if (pv_loop_watch_add(connection->loop, &connection->watch, connection->fd, EPOLLIN,
-		stream_ready, connection, &err) == 0)
+	if (pv_loop_watch_add(connection->loop, &connection->watch, connection->fd,
+		EPOLLIN | ALWAYS, stream_ready, connection, &err) == 0)
 		return true;
 	pv_connection_break(connection);
 	return false;
@@ -282,16 +288,18 @@ void pv_connection_release(struct pv_connection *connection)
 	if (connection->up) {
 		if (connection->joined && !watch_again(connection))
 			return;
-		set_events(connection, connection->events | EPOLLIN);
+		/* What has come meanwhile was told already, and is to be told again. */
+		set_events(connection, 0);
+		set_events(connection, EPOLLIN);
 		pv_connection_flush(connection);
 	}
 	if (take_frames(connection) < 0)
 		pv_connection_break(connection);
 }
 
-/* Reads what has come. Returns 0, or negative when the stream is over; an unusable one is spoiled.
- */
-static int read_stream(struct pv_connection *connection)
+/* Reads what has come, and what `is_ending` says. Returns 0, or negative when the stream is over; an
+ * unusable one is spoiled. */
+static int read_stream(struct pv_connection *connection, bool is_ending)
 {
 	uint8_t chunk[READ_SIZE];
 	struct pv_err err = PV_ERR_INIT;
@@ -307,17 +315,20 @@ static int read_stream(struct pv_connection *connection)
 		if (status == 0)
 			status = take_frames(connection);
 		connection->spoiled |= status < 0;
-		/* A short read has emptied the socket: spare the call that would say so. */
-		if (status < 0 || (size_t)got < sizeof(chunk) || connection->held)
+		if (status < 0 || connection->held)
 			return status;
+		/* A short read has emptied the socket: spare the call that would say so. */
+		if ((size_t)got < sizeof(chunk) && !is_ending)
+			return 0;
 	}
 }
 
 static void stream_ready(void *ctx, uint32_t events)
 {
 	struct pv_connection *connection = ctx;
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-		if (read_stream(connection) < 0) {
+	const uint32_t ends = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+	if (events & (EPOLLIN | ends)) {
+		if (read_stream(connection, events & ends) < 0) {
 			lose(connection);
 			return;
 		}
@@ -336,7 +347,7 @@ static int begin_stream(struct pv_connection *connection, struct pv_err *err)
 {
 	pv_loop_watch_remove(&connection->watch);
 	int status = pv_loop_watch_add(connection->loop, &connection->watch, connection->fd,
-	    EPOLLIN, stream_ready, connection, err);
+	    EPOLLIN | ALWAYS, stream_ready, connection, err);
 	if (status < 0)
 		return status;
 	connection->events = EPOLLIN;

@@ -8,6 +8,11 @@
  * calls are not those that do other things: a call may change who its thread is to the kernel. In
  * an agent each call has a thread to itself for as long as it takes; a worker gives
  * `calls->syscalls` one thread, and only calls that may be done aside get others.
+ *
+ * A call of the agent that cannot change its thread needs none of these threads. When it cannot
+ * wait for anything either, the loop issues it at once. Else the helper of the loop does, which in a
+ * conversation of single calls is the very thread that has read the request, and so there is no
+ * change of thread either; while it is in the kernel others are answered as ever.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,6 +24,9 @@
 #include "agent/guest/syscall.h"
 #include "base/clock.h"
 #include "base/fd.h"
+
+/* Buffers that may come back in one piece, whatever else waits. */
+#define IMMEDIATE_MAX 4096
 
 struct kernel_call {
 	struct pv_call call; /* first: the ops get it */
@@ -36,6 +44,7 @@ struct kernel_call {
 	/* Under the loop lock: */
 	bool started;
 	bool cancelled;
+	bool immediate; /* in a callback, which must not wait */
 };
 
 static struct kernel_call *kernel_call_of(struct pv_call *call)
@@ -64,7 +73,7 @@ static void destroy(struct kernel_call *kernel)
 static void send_piece(struct kernel_call *kernel, const void *data, size_t len)
 {
 	pv_call_data(&kernel->call, PV_PROTOCOL_CHANNEL_MEMORY, data, len);
-	while (!kernel->cancelled && !pv_call_has_room(&kernel->call)) {
+	while (!kernel->cancelled && !kernel->immediate && !pv_call_has_room(&kernel->call)) {
 		pv_call_flush(&kernel->call);
 		pv_loop_wait(kernel->call.calls->loop, PV_CLOCK_NEVER);
 	}
@@ -152,34 +161,67 @@ static int64_t execute(struct kernel_call *kernel)
 	}
 }
 
-static void run(struct pv_pool_job *job)
+/* [locked] Answers. Returns the descriptor of a file that was closed meanwhile, or -1. */
+static int answer(struct kernel_call *kernel, int64_t ret)
 {
-	struct kernel_call *kernel =
-	    (struct kernel_call *)((char *)job - offsetof(struct kernel_call, job));
-	struct pv_loop *loop = kernel->call.calls->loop;
-	int64_t ret = execute(kernel);
 	int status = 0;
-	pv_loop_lock(loop);
 	atomic_store(&kernel->stop.thread, 0);
 	if (kernel->op == PV_REQUEST_SYSCALLS)
 		send_row(kernel);
 	else if (kernel->op == PV_REQUEST_SYSCALL ||
 		 (kernel->op == PV_REQUEST_READ_MEM && ret == 0))
 		status = send_buffers(kernel);
-	const struct pv_reply_number answer = {"ret", ret};
+	const struct pv_reply_number number = {"ret", ret};
 	if (status < 0)
 		pv_call_refuse(&kernel->call, PV_REPLY_INTERNAL, "out of memory (an answer)");
 	else
-		pv_call_end_numbers(&kernel->call, &answer, 1);
-	/* The file may have been closed meanwhile; its end may take time, so not under the lock. */
+		pv_call_end_numbers(&kernel->call, &number, 1);
 	int fd = pv_open_file_unref(kernel->file);
 	kernel->file = NULL;
 	destroy(kernel);
+	return fd;
+}
+
+static void run(struct pv_pool_job *job)
+{
+	struct kernel_call *kernel =
+	    (struct kernel_call *)((char *)job - offsetof(struct kernel_call, job));
+	struct pv_loop *loop = kernel->call.calls->loop;
+	int64_t ret = execute(kernel);
+	pv_loop_lock(loop);
+	int fd = answer(kernel, ret);
 	pv_loop_unlock(loop);
+	/* The end of a file may take time, so not under the lock. */
 	pv_fd_close(&fd);
 }
 
 /* --- the call --- */
+
+static void run_here(void *ctx)
+{
+	run(ctx);
+}
+
+static bool leaves_thread(const struct kernel_call *kernel)
+{
+	if (kernel->op == PV_REQUEST_SYSCALL)
+		return pv_syscall_leaves_thread(kernel->syscall.nr);
+	if (kernel->op != PV_REQUEST_SYSCALLS)
+		return true;
+	for (size_t i = 0; i < kernel->syscalls.count; i += PV_PROTOCOL_SYSCALL_WORDS) {
+		if (!pv_syscall_leaves_thread(kernel->syscalls.at[i]))
+			return false;
+	}
+	return true;
+}
+
+/* True when it takes no time, and the answer finds room. */
+static bool is_immediate(struct kernel_call *kernel)
+{
+	return kernel->op == PV_REQUEST_SYSCALL && kernel->syscall.handle == 0 &&
+	       pv_syscall_is_immediate(&kernel->syscall) &&
+	       kernel->buffers.total <= IMMEDIATE_MAX && pv_call_has_room(&kernel->call);
+}
 
 /* Everything is there. */
 static void start(struct kernel_call *kernel)
@@ -187,6 +229,17 @@ static void start(struct kernel_call *kernel)
 	struct pv_calls *calls = kernel->call.calls;
 	bool aside = kernel->op == PV_REQUEST_SYSCALL && kernel->syscall.aside;
 	kernel->started = true;
+	if (!calls->is_worker && is_immediate(kernel)) {
+		kernel->immediate = true;
+		answer(kernel, execute(kernel));
+		return;
+	}
+	/* Without a helper, which costs no more than memory, it is a pool thread's. */
+	if (!calls->is_worker && leaves_thread(kernel)) {
+		pv_loop_start_helper(calls->loop);
+		if (pv_loop_hand_over(calls->loop, run_here, &kernel->job))
+			return;
+	}
 	struct pv_pool *pool = aside ? &calls->asides : &calls->syscalls;
 	int status = pv_pool_run_soon(pool, &kernel->job, calls->loop);
 	if (status < 0) {

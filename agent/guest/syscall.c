@@ -27,6 +27,9 @@
 /* The last one: nobody else has a use for it. */
 #define STOP_SIGNAL 64
 
+/* Later ones are not in the list below. */
+#define LAST_KNOWN 450
+
 /* The second system call interface of x86-64 (x32) has the same numbers with this bit. */
 #define X32_BIT UINT32_C(0x40000000)
 
@@ -71,6 +74,116 @@ static bool makes_child(int64_t nr)
 	uint32_t number = number_of(nr);
 	return number == SYS_fork || number == SYS_vfork || number == SYS_clone ||
 	       number == SYS_clone3;
+}
+
+/* Which arguments of a call are pointers, one bit each, when it never waits for anything else than
+ * their memory; -1 for other calls: those that touch files, memory maps, locks or other processes. */
+static int pointers_of_immediate(int64_t nr)
+{
+	switch (nr) {
+	case SYS_getpid:
+	case SYS_gettid:
+	case SYS_getppid:
+	case SYS_getpgrp:
+	case SYS_getpgid:
+	case SYS_getsid:
+	case SYS_getuid:
+	case SYS_geteuid:
+	case SYS_getgid:
+	case SYS_getegid:
+	case SYS_umask:
+	case SYS_dup:
+	case SYS_eventfd:
+	case SYS_eventfd2:
+	case SYS_epoll_create:
+	case SYS_epoll_create1:
+	case SYS_timerfd_create: return 0;
+	case SYS_uname:
+	case SYS_sysinfo:
+	case SYS_time:
+	case SYS_times:
+	case SYS_pipe:
+	case SYS_pipe2: return 1 << 0;
+	case SYS_gettimeofday: return 1 << 0 | 1 << 1;
+	case SYS_getgroups:
+	case SYS_getrlimit:
+	case SYS_getrusage:
+	case SYS_getitimer:
+	case SYS_timerfd_gettime: return 1 << 1;
+	case SYS_getresuid:
+	case SYS_getresgid: return 1 << 0 | 1 << 1 | 1 << 2;
+	default: return -1;
+	}
+}
+
+bool pv_syscall_is_immediate(const struct pv_request_syscall *call)
+{
+	int pointers = pointers_of_immediate(call->nr);
+	if (pointers < 0)
+		return false;
+	for (size_t i = 0; i < call->ptrs.count; i++)
+		pointers &= ~(1 << call->ptrs.at[i]);
+	return pointers == 0;
+}
+
+bool pv_syscall_leaves_thread(int64_t nr)
+{
+	/* Without the second interface. */
+	if (nr < 0 || nr > LAST_KNOWN)
+		return false;
+	switch (nr) {
+	/* What is its own: credentials, security, name spaces, */
+	case SYS_setuid:
+	case SYS_setgid:
+	case SYS_setreuid:
+	case SYS_setregid:
+	case SYS_setresuid:
+	case SYS_setresgid:
+	case SYS_setfsuid:
+	case SYS_setfsgid:
+	case SYS_setgroups:
+	case SYS_capset:
+	case SYS_prctl:
+	case SYS_arch_prctl:
+	case SYS_seccomp:
+	case SYS_landlock_restrict_self:
+	case SYS_add_key:
+	case SYS_request_key:
+	case SYS_keyctl:
+	case SYS_unshare:
+	case SYS_setns:
+	case SYS_personality:
+	/* scheduling and memory, */
+	case SYS_sched_setparam:
+	case SYS_sched_setscheduler:
+	case SYS_sched_setattr:
+	case SYS_sched_setaffinity:
+	case SYS_setpriority:
+	case SYS_ioprio_set:
+	case SYS_set_mempolicy:
+	case SYS_iopl:
+	case SYS_ioperm:
+	/* signals and what the C library relies on. */
+	case SYS_rt_sigprocmask:
+	case SYS_rt_sigreturn:
+	case SYS_rt_sigsuspend:
+	case SYS_sigaltstack:
+	case SYS_set_tid_address:
+	case SYS_set_robust_list:
+	case SYS_set_thread_area:
+	case SYS_rseq:
+	/* Who is a child's parent, a tracee's tracer, or ends. */
+	case SYS_fork:
+	case SYS_vfork:
+	case SYS_clone:
+	case SYS_clone3:
+	case SYS_ptrace:
+	case SYS_execve:
+	case SYS_execveat:
+	case SYS_exit:
+	case SYS_exit_group: return false;
+	default: return true;
+	}
 }
 
 enum pv_buffers_end pv_syscall_end(int64_t nr)

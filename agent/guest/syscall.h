@@ -41,6 +41,16 @@ int64_t pv_syscall_execute_words(const int64_t *words, struct pv_syscall_stop *s
  * meanwhile. */
 void pv_syscall_interrupt(struct pv_syscall_stop *stop);
 
+/* True when a checked call never waits for anything, and leaves its thread as it is: any thread may
+ * issue it at any time. Its pointers are then all to its buffers, as other memory may be that of a
+ * file on a hung disk. */
+bool pv_syscall_is_immediate(const struct pv_request_syscall *call);
+
+/* True when no such call can change who its thread is to the kernel: credentials, name spaces,
+ * processors and the like. Numbers that nobody knew yet may. Written through a file of /proc they
+ * can be changed all the same. */
+bool pv_syscall_leaves_thread(int64_t nr);
+
 /* What a call may do to the memory of its buffers. When it is not PV_BUFFERS_REUSE, they may not
  * be readable afterwards. */
 enum pv_buffers_end pv_syscall_end(int64_t nr);

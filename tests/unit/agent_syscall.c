@@ -278,6 +278,23 @@ static void a_child_of_fork_ends_at_once(void **state)
 	assert_int_equal(works(rig, SYS_getpid, 0, NULL), rig->pid);
 }
 
+/* The threads of the loop issue calls as well, but none that would change them. */
+static void a_call_that_changes_its_thread_changes_no_program(void **state)
+{
+	struct agent_rig *rig = *state;
+	const int64_t per_linux32 = 8;
+	/* Twice: the first call of all finds other threads than later ones do. */
+	for (int i = 0; i < 2; i++) {
+		works(rig, SYS_getpid, 0, NULL);
+		works(rig, SYS_personality, ARGS(per_linux32));
+		works(rig, SYS_getpid, 0, NULL);
+		struct pv_agent_exec_result result =
+		    agent_rig_shell(rig, "cat /proc/self/personality");
+		agent_rig_assert_text(&result.out, "00000000\n");
+		agent_rig_free(&result);
+	}
+}
+
 static void a_buffer_may_be_unmapped(void **state)
 {
 	struct agent_rig *rig = *state;
@@ -584,6 +601,7 @@ int main(void)
 	    RIG_TEST(no_small_limits),
 	    RIG_TEST(wrong_links_are_refused),
 	    RIG_TEST(a_child_of_fork_ends_at_once),
+	    RIG_TEST(a_call_that_changes_its_thread_changes_no_program),
 	    RIG_TEST(a_buffer_may_be_unmapped),
 	    cmocka_unit_test(what_would_end_the_agent_has_a_reason),
 	    RIG_TEST(the_descriptor_of_an_open_file_is_put_in),
