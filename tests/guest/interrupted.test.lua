@@ -111,8 +111,7 @@ local operations = {
 }
 -- The loss of the connection ends all of them in the same place, so others of its reasons are tried on what waits in different places.
 local several = {
-	"a batch", "a system call", "await a system call", "console: expect", "console: read", "follow a file", "output of a process", "push a tree",
-	"read a file", "run", "run of a worker", "snapshots", "wait for a process", "wait_until",
+	"a batch", "await a system call", "console: expect", "console: read", "follow a file", "push a tree", "run of a worker", "wait_until",
 }
 local some = {"await a system call", "console: expect", "console: read", "follow a file", "run of a worker"}
 local names = {}
