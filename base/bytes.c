@@ -9,8 +9,25 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define SMALLEST 64
+
+/* Blocks from here on are mapped by the allocator, and hold some large pages. */
+#define MANY_PAGES ((size_t)8 << 20)
+#define PAGE	   ((uintptr_t)4096)
+
+void pv_bytes_expect_much(void *block, size_t size)
+{
+	if (size < MANY_PAGES)
+		return;
+	/* With the first page and the last, or the mapping would fall apart and could not be moved as a
+	 * whole when it grows. */
+	uintptr_t at = (uintptr_t)block & ~(PAGE - 1);
+	uintptr_t end = ((uintptr_t)block + size + PAGE - 1) & ~(PAGE - 1);
+	/* An advice: a kernel without large pages refuses it. */
+	madvise((void *)at, end - at, MADV_HUGEPAGE);
+}
 
 int pv_bytes_reserve(struct pv_bytes *bytes, size_t extra)
 {
@@ -28,6 +45,7 @@ int pv_bytes_reserve(struct pv_bytes *bytes, size_t extra)
 		return -ENOMEM;
 	bytes->data = data;
 	bytes->capacity = capacity;
+	pv_bytes_expect_much(data, capacity);
 	return 0;
 }
 

@@ -21,6 +21,12 @@ struct pv_span {
 	size_t len;
 };
 
+/*
+ * Tells the kernel that a block of the allocator is about to be filled: a large one then costs a page fault for each 2 MiB, not for each 4 KiB.
+ * Nothing for small ones. pv_bytes_reserve does it by itself. Any thread.
+ */
+void pv_bytes_expect_much(void *block, size_t size);
+
 /* Makes room for `extra` bytes behind `len`. Returns 0 or -ENOMEM; the content is unchanged on failure. */
 int pv_bytes_reserve(struct pv_bytes *bytes, size_t extra);
 

@@ -27,6 +27,8 @@ struct pv_irq_doorbell_ops {
 	/* Returns 0 or -errno; on failure the write arrives as an ordinary bus write, which works too. */
 	int (*map)(void *ctx, unsigned queue, uint64_t gpa);
 	void (*unmap)(void *ctx, unsigned queue, uint64_t gpa);
+	/* Rings it from the host, mapped or not: the device is kicked by the loop. May be NULL. */
+	void (*ring)(void *ctx, unsigned queue);
 };
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef PV_LAB_HOST_H
 #define PV_LAB_HOST_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,13 +39,16 @@ struct pv_host {
 	struct pv_kvm kvm; /* opened by the first boot */
 	bool kvm_open;
 	char *kernel_cache;
+	char *working_sets; /* folder of lab/working_sets.h, or NULL */
 	const struct pv_host_events *events;
 	void *events_ctx;
 	uint32_t next_cid;
-	/* Unpacked kernels by path, kept while the worker lives. */
-	struct {
+	/* Kernels by path, kept while the worker lives, under their own lock, a leaf. */
+	pthread_mutex_t kernels_lock;
+	struct pv_host_kernel {
 		char *path;
-		struct pv_kernel *kernel;
+		int fd;			  /* to unpack it from; -1: that was done */
+		struct pv_kernel *kernel; /* NULL: not yet */
 	} kernels[PV_HOST_KERNELS_MAX];
 	unsigned kernel_count;
 	/* [loop lock] Live VMs, not owned: who is to be stopped by an interrupt. */
@@ -73,7 +77,12 @@ void pv_host_interrupt(struct pv_host *host, const char *reason);
  * be ignored. Script thread. */
 void pv_host_clear_interrupt(struct pv_host *host);
 
-/* The unpacked kernel of a path; opened at first use. Owned by the host. */
+/* Opens the file of a kernel that may be needed: pv_host_kernel will read that one. Returns 0 or
+ * -errno with a sentence that names the path. Any thread. */
+int pv_host_kernel_hold(struct pv_host *host, const char *path, struct pv_err *err);
+
+/* The unpacked kernel of a path; read at first use. Owned by the host. Any thread, without the loop
+ * lock. */
 int pv_host_kernel(
     struct pv_host *host, const char *path, const struct pv_kernel **out, struct pv_err *err);
 

@@ -13,6 +13,8 @@
  *
  * The result lives in a memfd: the profile's file may change or be truncated while a guest runs,
  * and a reset loads the archive again.
+ *
+ * Opening the files and composing are two steps, for a guest that is restored and may never boot.
  */
 #include "lab/initramfs.h"
 
@@ -63,8 +65,8 @@ static int write_directories(
 	return write_archive(fd, &archive, status, "the directories", err);
 }
 
-/* Copies a file behind what is there and pads to four bytes. */
-static int write_file(int fd, const char *what, const char *path, struct pv_err *err)
+/* Returns a descriptor, or -errno with a sentence. */
+static int open_file(const char *what, const char *path, struct pv_err *err)
 {
 	/* O_NONBLOCK: a FIFO at the path must not hang us. */
 	int in = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -83,34 +85,42 @@ static int write_file(int fd, const char *what, const char *path, struct pv_err 
 	else if ((uint64_t)st.st_size > INITRD_MAX)
 		status = pv_err_set(err, PV_ERR_LIMIT, EFBIG,
 		    "%s `%s`: %lld bytes are more than 4 GiB", what, path, (long long)st.st_size);
-	/* The copy stays in the kernel, which caps each call below 2 GiB. */
-	size_t copied = 0;
-	while (!status) {
-		ssize_t got = sendfile(fd, in, NULL, COPY_STEP);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			status = pv_err_system(err, errno, "%s `%s`: cannot copy it", what, path);
-		if (got <= 0)
-			break;
-		copied += (size_t)got;
-	}
-	if (!status && copied % 4) {
-		int failed = pv_fd_write_all(fd, "\0\0\0", 4 - copied % 4);
-		if (failed)
-			status =
-			    pv_err_system(err, -failed, "%s `%s`: cannot keep a copy", what, path);
-	}
+	if (!status)
+		return in;
 	close(in);
 	return status;
 }
 
-static int write_agent(int fd, const struct pv_profile *profile, struct pv_err *err)
+/* Copies a file behind what is there and pads to four bytes. */
+static int write_file(int fd, int in, const char *what, const char *path, struct pv_err *err)
+{
+	/* The copy stays in the kernel, which caps each call below 2 GiB. */
+	off_t copied = 0;
+	for (;;) {
+		ssize_t got = sendfile(fd, in, &copied, COPY_STEP);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return pv_err_system(err, errno, "%s `%s`: cannot copy it", what, path);
+		if (got == 0)
+			break;
+	}
+	int failed = copied % 4 ? pv_fd_write_all(fd, "\0\0\0", 4 - (size_t)(copied % 4)) : 0;
+	return failed ? pv_err_system(err, -failed, "%s `%s`: cannot keep a copy", what, path) : 0;
+}
+
+/* The agent's archive when it is not ours, or NULL. */
+static const char *overlay_of(const struct pv_profile *profile)
 {
 	const char *overlay =
 	    profile->agent_overlay_path ? profile->agent_overlay_path : getenv("PROVIUM_OVERLAY");
-	if (overlay && *overlay)
-		return write_file(fd, "agent overlay", overlay, err);
+	return profile->inject_agent && overlay && *overlay ? overlay : NULL;
+}
+
+static int write_agent(int fd, int overlay, const struct pv_profile *profile, struct pv_err *err)
+{
+	if (overlay >= 0)
+		return write_file(fd, overlay, "agent overlay", overlay_of(profile), err);
 	struct pv_span agent = pv_agent_image();
 	struct pv_bytes archive = {0};
 	int status = pv_cpio_add_file(&archive, agent_path, 0755, agent.data, agent.len);
@@ -129,23 +139,43 @@ static int write_options_files(int fd, const struct pv_options *options, struct 
 	return write_archive(fd, &archive, status, "the injected files", err);
 }
 
-int pv_initramfs_build(struct pv_initramfs *initramfs, const struct pv_profile *profile,
-    const struct pv_options *options, struct pv_err *err)
+int pv_initramfs_open(
+    struct pv_initramfs_files *files, const struct pv_profile *profile, struct pv_err *err)
 {
-	*initramfs = (struct pv_initramfs){0};
+	const char *overlay = overlay_of(profile);
+	*files = (struct pv_initramfs_files){.initrd = -1, .overlay = -1};
 	if (!profile->initrd && !profile->inject_agent)
 		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
 		    "profile `%s` has neither an initrd nor the agent; set `initrd`, or "
 		    "inject_agent = true",
 		    profile->name);
+	if (profile->initrd)
+		files->initrd = open_file("initrd", profile->initrd, err);
+	if (profile->initrd && files->initrd < 0)
+		return files->initrd;
+	if (overlay)
+		files->overlay = open_file("agent overlay", overlay, err);
+	return overlay && files->overlay < 0 ? files->overlay : 0;
+}
+
+void pv_initramfs_close(struct pv_initramfs_files *files)
+{
+	pv_fd_close(&files->initrd);
+	pv_fd_close(&files->overlay);
+}
+
+int pv_initramfs_compose(struct pv_initramfs *initramfs, const struct pv_profile *profile,
+    const struct pv_initramfs_files *files, const struct pv_options *options, struct pv_err *err)
+{
+	*initramfs = (struct pv_initramfs){0};
 	int fd = memfd_create("provium-initramfs", MFD_CLOEXEC);
 	if (fd < 0)
 		return pv_err_system(err, errno, "initramfs: cannot create a memory file");
 	int status = write_directories(fd, profile, options, err);
-	if (!status && profile->initrd)
-		status = write_file(fd, "initrd", profile->initrd, err);
+	if (!status && files->initrd >= 0)
+		status = write_file(fd, files->initrd, "initrd", profile->initrd, err);
 	if (!status && profile->inject_agent)
-		status = write_agent(fd, profile, err);
+		status = write_agent(fd, files->overlay, profile, err);
 	if (!status)
 		status = write_options_files(fd, options, err);
 	off_t len = status ? 0 : lseek(fd, 0, SEEK_END);
@@ -161,18 +191,16 @@ int pv_initramfs_build(struct pv_initramfs *initramfs, const struct pv_profile *
 	return status;
 }
 
-int pv_initramfs_share(
-    struct pv_initramfs *initramfs, const struct pv_initramfs *from, struct pv_err *err)
+int pv_initramfs_build(struct pv_initramfs *initramfs, const struct pv_profile *profile,
+    const struct pv_options *options, struct pv_err *err)
 {
+	struct pv_initramfs_files files;
 	*initramfs = (struct pv_initramfs){0};
-	if (!from->data)
-		return 0;
-	/* An old size of 0 makes a second mapping of shared memory (mremap(2)). */
-	void *data = mremap(from->data, 0, from->len, MREMAP_MAYMOVE);
-	if (data == MAP_FAILED)
-		return pv_err_system(err, errno, "initramfs: cannot map %zu bytes", from->len);
-	*initramfs = (struct pv_initramfs){.data = data, .len = from->len};
-	return 0;
+	int status = pv_initramfs_open(&files, profile, err);
+	if (!status)
+		status = pv_initramfs_compose(initramfs, profile, &files, options, err);
+	pv_initramfs_close(&files);
+	return status;
 }
 
 void pv_initramfs_cool(struct pv_initramfs *initramfs)

@@ -14,9 +14,12 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/loop.h"
+#include "lab/boot_kit.h"
 #include "lab/host.h"
 #include "lab/profile.h"
 #include "lab/vm_private.h"
+#include "lab/working_sets.h"
+#include "vmm/template.h"
 
 int pv_vm_create(struct pv_vm **out, struct pv_host *host, const char *name,
     const struct pv_profile *profile, const struct pv_options *options, struct pv_err *err)
@@ -83,6 +86,20 @@ void pv_vm_unref(struct pv_vm *vm)
 	free(vm);
 }
 
+/* For others who restore what this guest was restored from. */
+static void keep_working_set(struct pv_vm *vm)
+{
+	char id[PV_TEMPLATE_ID];
+	if (vm->working_set && pv_template_file_id(vm->wants_set, id)) {
+		pv_working_sets_save(vm->host->working_sets, id, vm->working_set);
+		pv_template_gather(vm->wants_set, vm->working_set);
+	}
+	free(vm->working_set);
+	vm->working_set = NULL;
+	pv_template_unref(vm->wants_set);
+	vm->wants_set = NULL;
+}
+
 void pv_vm_stop_machine(struct pv_vm *vm, enum pv_vm_state state)
 {
 	struct pv_host *host = vm->host;
@@ -97,10 +114,10 @@ void pv_vm_stop_machine(struct pv_vm *vm, enum pv_vm_state state)
 	pv_loop_unlock(host->loop);
 	pv_machine_destroy(vm->machine);
 	vm->machine = NULL;
-	pv_initramfs_finish(&vm->initramfs);
-	pv_bytes_finish(&vm->cmdline);
+	keep_working_set(vm);
+	pv_boot_kit_unref(vm->kit);
+	vm->kit = NULL;
 	pv_options_finish(&vm->boot);
-	vm->kernel = NULL;
 	if (!vm->spawned)
 		return;
 	vm->spawned = false;
@@ -180,7 +197,7 @@ int pv_vm_reset(struct pv_vm *vm, struct pv_err *err)
 	status = pv_machine_reset(vm->machine, err);
 	if (status)
 		return pv_err_prefix(err, "vm `%s`: cannot reset", vm->name);
-	pv_initramfs_cool(&vm->initramfs);
+	pv_boot_kit_cool(vm->kit);
 	pv_loop_lock(vm->host->loop);
 	status = pv_vm_wait_agent(vm, "reset", pv_clock_deadline(vm->agent_wait_ns), err);
 	pv_loop_unlock(vm->host->loop);

@@ -6,7 +6,6 @@
  * Every one of these is a sentence of its own, and the console log stays readable behind it.
  */
 #include <errno.h>
-#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "base/units.h"
-#include "lab/cmdline.h"
+#include "lab/boot_kit.h"
 #include "lab/host.h"
 #include "lab/profile.h"
 #include "lab/vm_private.h"
@@ -77,87 +76,22 @@ static const struct pv_machine_events machine_events = {
 
 /* --- begin --- */
 
-/* The kernel inside an image's root directory: usr/lib/modules/<release>/vmlinuz-*. */
-static int find_kernel_in_root(
-    const struct pv_profile *profile, struct pv_bytes *path, struct pv_err *err)
+/* On the thread that resets the machine. */
+static int fetch(void *ctx, struct pv_machine_boot *boot, struct pv_err *err)
 {
-	struct pv_bytes pattern = {0};
-	if (pv_bytes_printf(&pattern, "%s/usr/lib/modules/*/vmlinuz*", profile->root) ||
-	    !pv_bytes_text(&pattern)) {
-		pv_bytes_finish(&pattern);
-		return pv_err_nomem(err, "kernel path");
-	}
-	glob_t found = {0};
-	int status = 0;
-	int globbed = glob((const char *)pattern.data, 0, NULL, &found);
-	size_t count = globbed == 0 ? found.gl_pathc : 0;
-	if (count != 1)
-		status = pv_err_set(err, PV_ERR_INPUT, count ? ENOTUNIQ : ENOENT,
-		    "profile `%s`: %zu kernels match `%s`; there must be exactly one, or set "
-		    "`kernel`",
-		    profile->name, count, (const char *)pattern.data);
-	else if (pv_bytes_printf(path, "%s", found.gl_pathv[0]) || !pv_bytes_text(path))
-		status = pv_err_nomem(err, "kernel path");
-	globfree(&found);
-	pv_bytes_finish(&pattern);
-	return status;
+	return pv_boot_kit_get(ctx, boot, err);
 }
 
-static int open_kernel(struct pv_vm *vm, const struct pv_kernel **kernel, struct pv_err *err)
+struct pv_machine_config pv_vm_boot_config(struct pv_vm *vm, struct pv_boot_kit *kit)
 {
-	const struct pv_profile *profile = vm->profile;
-	if (profile->kernel)
-		return pv_host_kernel(vm->host, profile->kernel, kernel, err);
-	if (!profile->root)
-		return pv_err_set(err, PV_ERR_INPUT, EINVAL,
-		    "profile `%s` names no kernel; set `kernel` (or `root`) in provium.toml",
-		    profile->name);
-	struct pv_bytes path = {0};
-	int status = find_kernel_in_root(profile, &path, err);
-	if (!status)
-		status = pv_host_kernel(vm->host, (const char *)path.data, kernel, err);
-	pv_bytes_finish(&path);
-	return status;
-}
-
-int pv_vm_boot_prepare(struct pv_vm *vm, struct pv_err *err)
-{
-	int status = open_kernel(vm, &vm->kernel, err);
-	if (!status)
-		status = pv_cmdline_build(vm->profile, &vm->boot, &vm->cmdline, err);
-	if (!status && !pv_bytes_text(&vm->cmdline))
-		status = pv_err_nomem(err, "command line");
-	if (!status)
-		status = pv_initramfs_build(&vm->initramfs, vm->profile, &vm->boot, err);
-	return status;
-}
-
-int pv_vm_boot_share(struct pv_vm *vm, const struct pv_kernel *kernel,
-    const struct pv_bytes *cmdline, const struct pv_initramfs *initramfs, struct pv_err *err)
-{
-	int status = pv_initramfs_share(&vm->initramfs, initramfs, err);
-	if (!status && cmdline->len &&
-	    (pv_bytes_append(&vm->cmdline, cmdline->data, cmdline->len) ||
-		!pv_bytes_text(&vm->cmdline)))
-		status = pv_err_nomem(err, "command line");
-	if (!status)
-		vm->kernel = kernel;
-	return status;
-}
-
-struct pv_machine_config pv_vm_boot_config(struct pv_vm *vm, struct pv_span *initrd)
-{
-	*initrd = (struct pv_span){.data = vm->initramfs.data, .len = vm->initramfs.len};
 	return (struct pv_machine_config){
 	    .memory_bytes = vm->boot.has_memory ? vm->boot.memory : PV_OPTIONS_MEMORY_DEFAULT,
 	    .cpus = vm->boot.has_cpus ? vm->boot.cpus : 1,
-	    .kernel = vm->kernel,
-	    .cmdline = pv_bytes_text(&vm->cmdline),
-	    .initrd = initrd,
-	    .initrd_parts = 1,
 	    .vsock_cid = vm->cid,
 	    .rng_seed = vm->boot.has_rng_seed ? &vm->boot.rng_seed : NULL,
 	    .initial_time_ns = vm->boot.has_initial_time ? &vm->boot.initial_time_ns : NULL,
+	    .fetch = kit ? fetch : NULL,
+	    .fetch_ctx = kit,
 	    .events = &machine_events,
 	    .events_ctx = vm,
 	};
@@ -166,15 +100,21 @@ struct pv_machine_config pv_vm_boot_config(struct pv_vm *vm, struct pv_span *ini
 static int build_machine(struct pv_vm *vm, struct pv_err *err)
 {
 	struct pv_kvm *kvm = NULL;
-	int status = pv_vm_boot_prepare(vm, err);
+	struct pv_machine_boot boot = {0};
+	int status = pv_boot_kit_create(&vm->kit, vm->host, vm->profile, &vm->boot, err);
+	if (!status)
+		status = pv_boot_kit_get(vm->kit, &boot, err);
 	if (!status)
 		status = pv_host_kvm(vm->host, &kvm, err);
 	if (status)
 		return status;
-	struct pv_span initrd;
-	const struct pv_machine_config config = pv_vm_boot_config(vm, &initrd);
+	struct pv_machine_config config = pv_vm_boot_config(vm, vm->kit);
+	config.kernel = boot.kernel;
+	config.cmdline = boot.cmdline;
+	config.initrd = &boot.initrd;
+	config.initrd_parts = 1;
 	status = pv_machine_create(&vm->machine, kvm, vm->host->loop, &config, err);
-	pv_initramfs_cool(&vm->initramfs);
+	pv_boot_kit_cool(vm->kit);
 	return status;
 }
 

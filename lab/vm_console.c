@@ -2,7 +2,7 @@
  * The console of a VM: its log, waiting for text in it, and typing. Theory: the log grows under the
  * loop lock as the machine reports output, and every report wakes waiters; so an expectation costs
  * nothing while the guest is silent. Typing waits in the same manner for the guest to take what it
- * was given.
+ * was given, and ends with the boot that it was for.
  */
 #include <errno.h>
 
@@ -71,6 +71,7 @@ int pv_vm_console_write(
 	int status = 0;
 	pv_loop_lock(vm->host->loop);
 	const unsigned endings = vm->reports.endings;
+	const uint64_t boot = vm->log.boot_start;
 	while (len && !status) {
 		if (vm->host->interrupt) {
 			status = pv_err_set(err, PV_ERR_TIMEOUT, ECANCELED,
@@ -79,6 +80,11 @@ int pv_vm_console_write(
 			status = pv_vm_verdict_since(vm, endings, "console:write", err);
 		} else if (vm->state != PV_VM_BOOTED || !vm->machine) {
 			status = pv_vm_wrong_state(vm, "console:write", err);
+		} else if (vm->log.boot_start != boot) {
+			status = pv_err_set(err, PV_ERR_GUEST, ECONNRESET,
+			    "vm `%s`: console:write: the guest was rebooted, %zu bytes were not "
+			    "taken",
+			    vm->name, len);
 		} else {
 			size_t taken = pv_machine_console_input(vm->machine, rest, len);
 			rest += taken;

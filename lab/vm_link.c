@@ -75,6 +75,7 @@ static void port_receive(void *ctx, const void *data, size_t len)
 {
 	struct pv_vm *vm = ctx;
 	bool was_ready = pv_agent_is_ready(vm->agent);
+	const bool was_asked = pv_agent_in_flight(vm->agent) > 0;
 	pv_agent_receive(vm->agent, data, len);
 	if (!was_ready && pv_agent_is_ready(vm->agent)) {
 		vm->reports.stands = false;
@@ -87,8 +88,11 @@ static void port_receive(void *ctx, const void *data, size_t len)
 		vm->death[0] = '\0';
 	}
 	/* What was asked first is answered: now it may take the time to see that it is a copy. */
-	if (pv_agent_in_flight(vm->agent) == 0)
+	if (pv_agent_in_flight(vm->agent) == 0) {
+		if (was_asked && vm->wants_set && !vm->working_set)
+			vm->working_set = pv_machine_take_working_set(vm->machine);
 		pv_machine_announce(vm->machine);
+	}
 }
 
 static void port_writable(void *ctx)

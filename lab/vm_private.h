@@ -11,7 +11,6 @@
 #include "base/loop.h"
 
 #include "lab/console_log.h"
-#include "lab/initramfs.h"
 #include "lab/options.h"
 #include "lab/report_scan.h"
 #include "lab/vm.h"
@@ -20,10 +19,11 @@
 /* Leaves room in an error for the VM and the operation. */
 #define PV_VM_REPORT_TEXT_MAX (PV_ERR_TEXT_MAX - 160)
 
-struct pv_kernel;
+struct pv_boot_kit;
 struct pv_stream_port_ops;
 struct pv_template;
 struct pv_vsock_conn;
+struct pv_working_set;
 
 /* What the guest's kernel said against itself; lab/vm_verdict.c. [loop lock] */
 struct pv_vm_reports {
@@ -46,16 +46,15 @@ struct pv_vm {
 
 	/* The current boot; script thread, set up while no machine runs. */
 	struct pv_options boot;
-	const struct pv_kernel *kernel; /* of the host; NULL: a reboot is not possible */
-	struct pv_bytes cmdline;
-	struct pv_initramfs initramfs;
+	struct pv_boot_kit *kit; /* a reference that the machine needs */
 	struct pv_machine *machine;
 	struct pv_agent *agent;
 	uint32_t cid;
 	struct pv_agent_mark adopt; /* of the agent in the snapshot that is being restored */
 	int64_t agent_wait_ns;	    /* how long the agent may take; set by boot and restore */
 	int64_t started_ns;
-	bool spawned; /* vm_spawned was told, vm_shutdown was not */
+	bool spawned;		       /* vm_spawned was told, vm_shutdown was not */
+	struct pv_template *wants_set; /* a reference: its working set is not known; or NULL */
 
 	/* [loop lock] */
 	enum pv_vm_state state;
@@ -63,7 +62,8 @@ struct pv_vm {
 	struct pv_loop_timer return_timer; /* an agent that was interrupted is to be back by then */
 	bool entropy_due; /* the guest goes on as a copy and has the random numbers of others */
 	bool wall_due;	  /* its clock is to be the host's when it goes on */
-	unsigned open_streams; /* held by scripts; a guest with some is not saved */
+	unsigned open_streams;		    /* held by scripts; a guest with some is not saved */
+	struct pv_working_set *working_set; /* owned; of the guest, to be kept */
 	struct pv_console_log log;
 	struct pv_vm_reports reports;
 	char death[PV_ERR_TEXT_MAX]; /* why the guest died, or empty */
@@ -105,17 +105,9 @@ void pv_vm_link_await_return(struct pv_vm *vm);
 /* [loop lock] Tells a guest that goes on what time it is, when that is due. */
 void pv_vm_link_tell_wall(struct pv_vm *vm);
 
-/* Opens what vm->boot and the profile say that a guest starts from: kernel, command line,
- * initramfs. What was opened before a failure stays with the VM. */
-int pv_vm_boot_prepare(struct pv_vm *vm, struct pv_err *err);
-
-/* The same as another guest has, shared; what was made before a failure stays with the VM. */
-int pv_vm_boot_share(struct pv_vm *vm, const struct pv_kernel *kernel,
-    const struct pv_bytes *cmdline, const struct pv_initramfs *initramfs, struct pv_err *err);
-
-/* All that was prepared and vm->boot say about a machine, with the VM listening to its events.
- * `initrd` is what the result points to. */
-struct pv_machine_config pv_vm_boot_config(struct pv_vm *vm, struct pv_span *initrd);
+/* What vm->boot says about a machine that is to boot this kit (or NULL), with the VM listening to
+ * its events. What is booted is fetched from the kit when the machine is reset. */
+struct pv_machine_config pv_vm_boot_config(struct pv_vm *vm, struct pv_boot_kit *kit);
 
 /* Tells that a guest runs. */
 void pv_vm_tell_spawned(struct pv_vm *vm);
@@ -150,8 +142,8 @@ int pv_vm_save_end(struct pv_vm *vm, struct pv_err *err);
 
 /* Sets what the next one needs, for a VM without a guest: options and address of the saved guest,
  * the agent's number, and what later resets boot (as `parent` does, or the profile says). */
-int pv_vm_restore_prepare(struct pv_vm *vm, const struct pv_vm *parent,
-    const struct pv_template *template, struct pv_err *err);
+int pv_vm_restore_prepare(
+    struct pv_vm *vm, const struct pv_vm *parent, struct pv_template *template, struct pv_err *err);
 /* With vm->boot, what there is to boot from, and the agent's number set: builds a machine that
  * stands still at the template, in the place of none. On failure there may be one. */
 int pv_vm_restore_machine(

@@ -23,18 +23,17 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/loop.h"
+#include "lab/boot_kit.h"
 #include "lab/host.h"
 #include "lab/vm_private.h"
 #include "vmm/template.h"
 
 #define GIVEN_UP "the VM went back to what it was before the test"
 
-/* A machine that takes the place of the VM's, with what it boots from at a reset. */
+/* A machine that takes the place of the VM's. */
 struct successor {
 	struct pv_machine *machine; /* NULL: there is none */
 	struct pv_options boot;
-	struct pv_bytes cmdline;
-	struct pv_initramfs initramfs;
 };
 
 struct pv_vm_baseline {
@@ -48,28 +47,12 @@ struct pv_vm_baseline {
 	struct pv_agent_mark mark;
 	int64_t agent_wait_ns;
 	struct pv_options boot;
-	const struct pv_kernel *kernel;
-	struct pv_bytes cmdline;
-	struct pv_initramfs initramfs;
+	struct pv_boot_kit *kit; /* a reference, since the VM lets go of it when it is shut down */
 	/* Between preparing and going back: what is done so far. */
 	bool prepared;
 	bool paused; /* a guest that ran */
 	struct successor next;
 };
-
-/* What the guest boots from is shared, since the VM lets go of it when it is shut down. */
-static int keep_boot(struct pv_vm_baseline *baseline, struct pv_err *err)
-{
-	const struct pv_vm *vm = baseline->vm;
-	int status = pv_options_merge(&baseline->boot, &vm->boot, err);
-	if (!status && vm->cmdline.len &&
-	    pv_bytes_append(&baseline->cmdline, vm->cmdline.data, vm->cmdline.len))
-		status = pv_err_nomem(err, "command line");
-	if (!status)
-		status = pv_initramfs_share(&baseline->initramfs, &vm->initramfs, err);
-	baseline->kernel = vm->kernel;
-	return status;
-}
 
 int pv_vm_baseline_create(
     struct pv_vm_baseline **out, struct pv_vm *vm, struct pv_template *template, struct pv_err *err)
@@ -90,7 +73,8 @@ int pv_vm_baseline_create(
 	int status = 0;
 	if (template) {
 		baseline->template = pv_template_ref(template);
-		status = keep_boot(baseline, err);
+		baseline->kit = pv_boot_kit_ref(vm->kit);
+		status = pv_options_merge(&baseline->boot, &vm->boot, err);
 	}
 	if (status)
 		pv_vm_baseline_destroy(baseline);
@@ -106,8 +90,7 @@ void pv_vm_baseline_destroy(struct pv_vm_baseline *baseline)
 	pv_vm_baseline_stay(baseline);
 	pv_template_unref(baseline->template);
 	pv_options_finish(&baseline->boot);
-	pv_bytes_finish(&baseline->cmdline);
-	pv_initramfs_finish(&baseline->initramfs);
+	pv_boot_kit_unref(baseline->kit);
 	pv_vm_unref(baseline->vm);
 	free(baseline);
 }
@@ -138,8 +121,6 @@ static void give_up_next(struct successor *next)
 {
 	pv_machine_destroy(next->machine);
 	pv_options_finish(&next->boot);
-	pv_bytes_finish(&next->cmdline);
-	pv_initramfs_finish(&next->initramfs);
 	*next = (struct successor){0};
 }
 
@@ -152,26 +133,12 @@ static int build_next(struct pv_vm_baseline *baseline, struct pv_err *err)
 	int status = pv_host_kvm(vm->host, &kvm, err);
 	if (!status)
 		status = pv_options_merge(&next->boot, &baseline->boot, err);
-	if (!status)
-		status = pv_initramfs_share(&next->initramfs, &baseline->initramfs, err);
-	if (!status && baseline->cmdline.len &&
-	    (pv_bytes_append(&next->cmdline, baseline->cmdline.data, baseline->cmdline.len) ||
-		!pv_bytes_text(&next->cmdline)))
-		status = pv_err_nomem(err, "command line");
 	if (status)
 		return status;
-	struct pv_span initrd;
-	struct pv_machine_config config = pv_vm_boot_config(vm, &initrd);
-	initrd = (struct pv_span){.data = next->initramfs.data, .len = next->initramfs.len};
-	config.kernel = baseline->kernel;
-	config.cmdline = pv_bytes_text(&next->cmdline);
-	if (!baseline->kernel)
-		config.initrd_parts = 0;
+	const struct pv_machine_config config = pv_vm_boot_config(vm, baseline->kit);
 	const struct pv_machine_restore restore = {.boot = &config};
-	status = pv_machine_restore(
+	return pv_machine_restore(
 	    &next->machine, kvm, vm->host->loop, baseline->template, &restore, err);
-	pv_initramfs_cool(&next->initramfs);
-	return status;
 }
 
 int pv_vm_baseline_prepare(struct pv_vm_baseline *baseline, struct pv_err *err)
@@ -228,10 +195,8 @@ static int change_machines(struct pv_vm_baseline *baseline, struct pv_err *err)
 	pv_vm_stop_machine(vm, PV_VM_PAUSED);
 	vm->machine = next->machine;
 	vm->boot = next->boot;
-	vm->cmdline = next->cmdline;
-	vm->initramfs = next->initramfs;
+	vm->kit = pv_boot_kit_ref(baseline->kit);
 	*next = (struct successor){0};
-	vm->kernel = baseline->kernel;
 	vm->cid = baseline->cid;
 	vm->agent_wait_ns = baseline->agent_wait_ns;
 	vm->profile = baseline->profile;

@@ -6,8 +6,9 @@
  * is adopted and the first request goes out as if nothing had been.
  *
  * A running guest stands still for the freeze; it runs again while the file is written, since the
- * template does not change. Kernel and initramfs are opened again at a restore, for later reboots;
- * where they are gone the guest is restored all the same, and only a reboot ends it.
+ * template does not change. Kernel and initramfs are opened again at a restore, and read when the
+ * guest reboots (lab/boot_kit.c); where they are gone the guest is restored all the same, and only
+ * a reboot ends it.
  *
  * The section comes from files and is hostile: each field is checked.
  */
@@ -19,11 +20,13 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "base/pack.h"
+#include "lab/boot_kit.h"
 #include "lab/config.h"
 #include "lab/host.h"
 #include "lab/profile.h"
 #include "lab/snapshot.h"
 #include "lab/vm_private.h"
+#include "lab/working_sets.h"
 #include "vmm/template.h"
 
 /* Changes with the protocol of the agent, too: the one that is saved speaks that of its time. */
@@ -249,27 +252,13 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *path, struct pv_snapshot **out,
 
 /* --- restore --- */
 
-/* What there is to boot at later resets: the parent's, or what the profile says today. */
-static void prepare(struct pv_vm *vm, const struct pv_vm *parent)
-{
-	struct pv_err ignored = PV_ERR_INIT;
-	int status = parent ? pv_vm_boot_share(vm, parent->kernel, &parent->cmdline,
-				  &parent->initramfs, &ignored)
-			    : pv_vm_boot_prepare(vm, &ignored);
-	if (status)
-		vm->kernel = NULL;
-}
-
 static int build(struct pv_vm *vm, struct pv_template *template, bool clock_now, struct pv_err *err)
 {
 	struct pv_kvm *kvm = NULL;
 	int status = pv_host_kvm(vm->host, &kvm, err);
 	if (status)
 		return status;
-	struct pv_span initrd;
-	struct pv_machine_config config = pv_vm_boot_config(vm, &initrd);
-	if (!vm->kernel)
-		config.initrd_parts = 0;
+	struct pv_machine_config config = pv_vm_boot_config(vm, vm->kit);
 	const struct pv_machine_restore restore = {
 	    .boot = &config,
 	    .adopt = pv_vm_link_adopt,
@@ -280,9 +269,7 @@ static int build(struct pv_vm *vm, struct pv_template *template, bool clock_now,
 	vm->death[0] = '\0';
 	vm->entropy_due = !pv_template_is_seeded(template);
 	vm->wall_due = clock_now;
-	status = pv_machine_restore(&vm->machine, kvm, vm->host->loop, template, &restore, err);
-	pv_initramfs_cool(&vm->initramfs);
-	return status;
+	return pv_machine_restore(&vm->machine, kvm, vm->host->loop, template, &restore, err);
 }
 
 int pv_vm_restore_machine(
@@ -345,15 +332,34 @@ static int take_over(struct pv_vm *vm, const struct pv_template *template,
 	return 0;
 }
 
-int pv_vm_restore_prepare(struct pv_vm *vm, const struct pv_vm *parent,
-    const struct pv_template *template, struct pv_err *err)
+/* What a guest from this file touches first, if somebody restored it before; or else it is found
+ * out this time. */
+static void prepare_working_set(struct pv_vm *vm, struct pv_template *template)
+{
+	char id[PV_TEMPLATE_ID];
+	if (pv_template_has_working_set(template) || !pv_template_file_id(template, id))
+		return;
+	struct pv_working_set *set = pv_working_sets_load(vm->host->working_sets, id);
+	if (set)
+		pv_template_set_working_set(template, set);
+	else
+		vm->wants_set = pv_template_ref(template);
+}
+
+int pv_vm_restore_prepare(
+    struct pv_vm *vm, const struct pv_vm *parent, struct pv_template *template, struct pv_err *err)
 {
 	struct owner owner;
 	int status = read_owner(&owner, template, err);
 	if (!status)
 		status = take_over(vm, template, &owner, err);
+	/* What there is to boot at later resets: the parent's, or what the profile says today. */
+	if (!status && parent)
+		vm->kit = pv_boot_kit_ref(parent->kit);
+	else if (!status)
+		status = pv_boot_kit_create(&vm->kit, vm->host, vm->profile, &vm->boot, err);
 	if (!status)
-		prepare(vm, parent);
+		prepare_working_set(vm, template);
 	return status;
 }
 

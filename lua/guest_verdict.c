@@ -5,6 +5,8 @@
  * one fails the file. Nothing expects those.
  *
  * `meta.expect_oops` turns the reports that come while the body runs into lines of the test's log.
+ * It demands none: whether there must be one, and which, the body knows better, and some tests only
+ * provoke what may happen.
  */
 #include "lua/guest_verdict.h"
 

@@ -55,8 +55,11 @@ static void *allocate(void *ctx, void *old, size_t old_size, size_t size)
 	if (size > held && size - held > lua->memory_limit - lua->memory_used)
 		return NULL;
 	void *block = realloc(old, size);
-	if (block != NULL)
-		lua->memory_used = lua->memory_used - held + size;
+	if (block == NULL)
+		return NULL;
+	lua->memory_used = lua->memory_used - held + size;
+	if (size > held)
+		pv_bytes_expect_much(block, size);
 	return block;
 }
 

@@ -65,7 +65,8 @@ static const struct pv_reference_entry entries[] = {
 	"the "
 	"test that runs and ends the operation that waits for this guest. With true it is a line "
 	"of "
-	"the test's log instead, and only a panic ends what waits for its guest.",
+	"the test's log instead, and only a panic ends what waits for its guest. Reports are then "
+	"allowed, not demanded: a test that needs one waits for its text with `console:expect`.",
 	"0.1"),
     ENTRY("Meta", "skip", OPTION, "boolean|string",
 	"True or a reason: the test is reported as skipped and does not run.", "0.1"),

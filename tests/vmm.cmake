@@ -1,5 +1,5 @@
 # What runs: devices without KVM, and machines with a few instructions in them on this host's own /dev/kvm (skipped without one).
-foreach(name vmm_serial vmm_rtc vmm_platform vmm_ram)
+foreach(name vmm_serial vmm_rtc vmm_platform vmm_ram vmm_working_set)
 	pv_unit_test(${name} provium-vmm)
 endforeach()
 foreach(name vmm_advance vmm_cycles vmm_exits vmm_faults vmm_machine vmm_fork vmm_generation vmm_snapshot vmm_snapshot_file vmm_snapshot_layer vmm_snapshot_layer_refused vmm_spare vmm_wake)
@@ -29,3 +29,4 @@ add_executable(fork_probe EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/guest/fork_
 target_link_libraries(fork_probe PRIVATE provium-vmm pv_flags pv_sanitize)
 
 pv_fuzz_target(snapshot provium-vmm)
+pv_fuzz_target(working_set provium-vmm)

@@ -165,6 +165,12 @@ void pv_virtio_notify(struct pv_virtio *dev, unsigned queue)
 		dev->transport->queue_interrupt(dev, queue);
 }
 
+void pv_virtio_kick_later(struct pv_virtio *dev, unsigned queue)
+{
+	if (dev->active && dev->transport && dev->transport->kick_later)
+		dev->transport->kick_later(dev, queue);
+}
+
 void pv_virtio_config_changed(struct pv_virtio *dev)
 {
 	dev->config_generation++;

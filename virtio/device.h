@@ -55,6 +55,8 @@ struct pv_virtio_transport {
 	void (*queue_interrupt)(struct pv_virtio *dev, unsigned queue);
 	/* Delivers a configuration-change interrupt. */
 	void (*config_interrupt)(struct pv_virtio *dev);
+	/* Has the loop call pv_virtio_kick soon. NULL: there is no loop. */
+	void (*kick_later)(struct pv_virtio *dev, unsigned queue);
 };
 
 struct pv_virtio {
@@ -108,6 +110,12 @@ bool pv_virtio_has(const struct pv_virtio *dev, uint64_t feature);
 
 /* Interrupts for `queue` if the driver wants it. Call once after a batch of pushes. */
 void pv_virtio_notify(struct pv_virtio *dev, unsigned queue);
+
+/*
+ * Has `queue` kicked again from the loop, after others had their turn: for a device that leaves chains which it will not be told of
+ * again.
+ */
+void pv_virtio_kick_later(struct pv_virtio *dev, unsigned queue);
 
 /* The device configuration changed: bumps the generation and interrupts. */
 void pv_virtio_config_changed(struct pv_virtio *dev);

@@ -202,9 +202,17 @@ static void config_interrupt(struct pv_virtio *dev)
 		pv_virtio_pci_sync_line(pci);
 }
 
+static void kick_later(struct pv_virtio *dev, unsigned queue)
+{
+	const struct pv_virtio_pci *pci = dev->transport_ctx;
+	if (pci->wiring.doorbells && pci->wiring.doorbells->ring)
+		pci->wiring.doorbells->ring(pci->wiring.ctx, queue);
+}
+
 static const struct pv_virtio_transport transport = {
     .queue_interrupt = queue_interrupt,
     .config_interrupt = config_interrupt,
+    .kick_later = kick_later,
 };
 
 /* --- life --- */

@@ -11,6 +11,10 @@
  * the brackets things are noted; the outermost leave sends them, interrupts once per queue and
  * frees connections that have died.
  *
+ * A guest can add packets as fast as they are taken, so a kick takes a turn: as many chains as the
+ * queue has, or TURN_BYTES. What is there then is for the loop's next round, when others had
+ * theirs.
+ *
  * When the driver breaks the device (2.1.2) or resets it, all connections end, because nothing can
  * arrive on them any more.
  *
@@ -28,6 +32,9 @@
 #define RX_QUEUE_SIZE	 128
 #define TX_QUEUE_SIZE	 128
 #define EVENT_QUEUE_SIZE 16
+
+/* Payload after which a turn ends. */
+#define TURN_BYTES (1u << 20)
 
 static struct pv_vsock *vsock_of(struct pv_virtio *dev)
 {
@@ -168,16 +175,40 @@ static bool take_tx(struct pv_vsock *vsock, struct pv_chain *chain)
 	return pv_virtio_pop(&vsock->virtio, VIRTIO_VSOCK_QUEUE_TX, chain);
 }
 
-/* Only called at the outermost level: nobody holds a connection between two packets. */
-static void receive_all(struct pv_vsock *vsock)
+/* True when RSTs wait in such a number that no packet may be taken. */
+static bool is_choked(struct pv_vsock *vsock)
 {
+	if (vsock->outbox.reset_count >= PV_VSOCK_RESETS_SOFT)
+		pv_vsock_outbox_flush(&vsock->outbox);
+	return vsock->outbox.reset_count >= PV_VSOCK_RESETS_SOFT;
+}
+
+/* The turn is over, and there may be more. */
+static void go_on_later(struct pv_vsock *vsock)
+{
+	struct pv_queue *queue = &vsock->virtio.queues[VIRTIO_VSOCK_QUEUE_TX];
+
+	pv_queue_want_kicks(queue, true);
+	/* What was added before the guest could see that it is to kick. */
+	if (pv_queue_waiting(queue))
+		pv_virtio_kick_later(&vsock->virtio, VIRTIO_VSOCK_QUEUE_TX);
+}
+
+/* Only called at the outermost level: nobody holds a connection between two packets. */
+static void receive_turn(struct pv_vsock *vsock)
+{
+	struct pv_queue *queue = &vsock->virtio.queues[VIRTIO_VSOCK_QUEUE_TX];
+	uint64_t bytes = 0;
+
 	vsock->tx_blocked = false;
-	pv_queue_want_kicks(&vsock->virtio.queues[VIRTIO_VSOCK_QUEUE_TX], false);
-	while (running(vsock)) {
-		if (vsock->outbox.reset_count >= PV_VSOCK_RESETS_SOFT)
-			pv_vsock_outbox_flush(&vsock->outbox);
-		if (vsock->outbox.reset_count >= PV_VSOCK_RESETS_SOFT) {
+	pv_queue_want_kicks(queue, false);
+	for (unsigned taken = 0; running(vsock); taken++) {
+		if (is_choked(vsock)) {
 			vsock->tx_blocked = true;
+			return;
+		}
+		if (taken == queue->state.size || bytes >= TURN_BYTES) {
+			go_on_later(vsock);
 			return;
 		}
 		struct pv_chain chain;
@@ -185,8 +216,9 @@ static void receive_all(struct pv_vsock *vsock)
 			return;
 		struct virtio_vsock_hdr header;
 		bool good = copy_packet(vsock, &chain, &header);
-		pv_queue_push(&vsock->virtio.queues[VIRTIO_VSOCK_QUEUE_TX], chain.head, 0);
+		pv_queue_push(queue, chain.head, 0);
 		vsock->tx_used = true;
+		bytes += chain.readable_bytes;
 		if (good)
 			input_packet(vsock, &header);
 		pv_vsock_table_reap(&vsock->table);
@@ -271,13 +303,16 @@ static void kick(struct pv_virtio *dev, unsigned queue)
 	pv_vsock_enter(vsock);
 	vsock->outbox.starved = false;
 	if (queue == VIRTIO_VSOCK_QUEUE_TX && !vsock->tx_blocked)
-		receive_all(vsock);
+		receive_turn(vsock);
 	/* Buffers of the event queue wait there: this device has nothing to tell. */
 	settle(vsock);
-	while (vsock->tx_blocked && vsock->outbox.reset_count < PV_VSOCK_RESETS_SOFT) {
-		receive_all(vsock);
+	/* RSTs have gone: what was not taken because of them can be, in a turn of its own. */
+	if (vsock->tx_blocked && vsock->outbox.reset_count < PV_VSOCK_RESETS_SOFT) {
+		receive_turn(vsock);
 		settle(vsock);
 	}
+	if (vsock->tx_blocked && vsock->outbox.reset_count < PV_VSOCK_RESETS_SOFT)
+		pv_virtio_kick_later(&vsock->virtio, VIRTIO_VSOCK_QUEUE_TX);
 	pv_vsock_leave(vsock);
 }
 

@@ -276,13 +276,9 @@ struct source {
 	struct pv_bytes head; /* its first bytes */
 };
 
-static int open_source(struct source *source, struct pv_err *err)
+static int look_at_source(struct source *source, struct pv_err *err)
 {
-	/* O_NONBLOCK: a FIFO at the path must not hang us. */
-	do {
-		source->fd = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	} while (source->fd < 0 && errno == EINTR);
-	if (source->fd < 0 || fstat(source->fd, &source->info) < 0)
+	if (fstat(source->fd, &source->info) < 0)
 		return pv_err_system(err, errno, "cannot read it");
 	if (!S_ISREG(source->info.st_mode))
 		return pv_err_set(err, PV_ERR_INPUT,
@@ -386,14 +382,14 @@ static int open_packed(
 	return 0;
 }
 
-int pv_kernel_open(
-    struct pv_kernel **out, const char *path, const char *cache_dir, struct pv_err *err)
+int pv_kernel_open_fd(
+    struct pv_kernel **out, int fd, const char *path, const char *cache_dir, struct pv_err *err)
 {
-	struct source source = {.path = path, .cache_dir = cache_dir, .fd = -1};
+	struct source source = {.path = path, .cache_dir = cache_dir, .fd = fd};
 	struct pv_kernel_image *image = create_image(err);
 	if (!image)
 		return -ENOMEM;
-	int status = open_source(&source, err);
+	int status = look_at_source(&source, err);
 	if (status < 0)
 		goto done;
 	const enum pv_kernel_format format = pv_kernel_sniff(source.head.data, source.head.len);
@@ -404,7 +400,6 @@ int pv_kernel_open(
 	else
 		status = pv_kernel_reject(format, source.head.data, source.head.len, err);
 done:
-	pv_fd_close(&source.fd);
 	pv_bytes_finish(&source.head);
 	if (status < 0) {
 		pv_kernel_destroy(&image->kernel);
@@ -412,6 +407,23 @@ done:
 	}
 	*out = &image->kernel;
 	return 0;
+}
+
+int pv_kernel_open(
+    struct pv_kernel **out, const char *path, const char *cache_dir, struct pv_err *err)
+{
+	int fd;
+	/* O_NONBLOCK: a FIFO at the path must not hang us. */
+	do {
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	} while (fd < 0 && errno == EINTR);
+	if (fd < 0) {
+		pv_err_system(err, errno, "cannot read it");
+		return pv_err_prefix(err, "kernel `%s`", path);
+	}
+	int status = pv_kernel_open_fd(out, fd, path, cache_dir, err);
+	pv_fd_close(&fd);
+	return status;
 }
 
 int pv_kernel_load(const struct pv_kernel *kernel, const struct pv_gmem *mem, struct pv_err *err)

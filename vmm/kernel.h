@@ -61,6 +61,8 @@ enum pv_kernel_format pv_kernel_sniff(const void *data, size_t len);
  * say what the file is instead and what to give. Returns 0 or -errno; the caller destroys the kernel. Thread- and process-safe.
  */
 int pv_kernel_open(struct pv_kernel **out, const char *path, const char *cache_dir, struct pv_err *err);
+/* The same for a file that was opened for reading (not owned; its offset stays as it is) and was called `path` then. */
+int pv_kernel_open_fd(struct pv_kernel **out, int fd, const char *path, const char *cache_dir, struct pv_err *err);
 void pv_kernel_destroy(struct pv_kernel *kernel);
 
 /* The same from memory, without cache, for fuzzing and tests; `data` is copied as needed. */

@@ -118,6 +118,8 @@ static int copy_config(
 	if (config->initrd_parts > 0)
 		memcpy(machine->initrd, config->initrd,
 		    config->initrd_parts * sizeof(machine->initrd[0]));
+	machine->fetch = config->fetch;
+	machine->fetch_ctx = config->fetch_ctx;
 	machine->vsock_cid = config->vsock_cid;
 	machine->has_rng_seed = config->rng_seed != NULL;
 	machine->rng_seed = config->rng_seed ? *config->rng_seed : 0;

@@ -57,6 +57,17 @@ struct pv_machine_events {
 	void (*stopped)(void *ctx, const struct pv_machine_stop *stop);
 };
 
+/* What is booted. */
+struct pv_machine_boot {
+	const struct pv_kernel *kernel;
+	const char *cmdline;
+	struct pv_span initrd;
+};
+
+/* Fills in what is booted, which lives as long as the machine. Called when a machine that was given no kernel is reset for the first time, on the
+ * thread that resets it (a vCPU's, when the guest does), without the loop lock. Returns 0 or -errno, and then the machine stops. */
+typedef int pv_machine_fetch(void *ctx, struct pv_machine_boot *boot, struct pv_err *err);
+
 struct pv_machine_config {
 	uint64_t memory_bytes; /* rounded up to 4 KiB */
 	unsigned cpus;
@@ -71,6 +82,9 @@ struct pv_machine_config {
 	/* Instead of a kernel, for tests and bring-up: bytes placed at `payload_gpa`, entered in 16-bit real mode there. */
 	struct pv_span payload;
 	uint64_t payload_gpa;
+	/* Of a machine that is restored: instead of a kernel. NULL: there is nothing to boot. */
+	pv_machine_fetch *fetch;
+	void *fetch_ctx;
 	const struct pv_machine_events *events; /* NULL: nobody listens */
 	void *events_ctx;
 };

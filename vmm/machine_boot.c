@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <linux/kvm.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -71,6 +72,36 @@ static int load_kernel(struct pv_machine *machine, struct pv_err *err)
 	if (code < 0)
 		return pv_err_system(err, -code, "the generation id has no place in guest memory");
 	return pv_boot_write(&machine->ram.mem, &boot, &machine->entry, err);
+}
+
+bool pv_machine_can_boot(const struct pv_machine *machine)
+{
+	return machine->kernel || machine->fetch || machine->payload.len > 0;
+}
+
+int pv_machine_fetch_boot(struct pv_machine *machine, struct pv_err *err)
+{
+	struct pv_machine_boot boot = {0};
+	if (machine->kernel || !machine->fetch)
+		return 0;
+	int code = machine->fetch(machine->fetch_ctx, &boot, err);
+	if (code < 0)
+		return code;
+	char *cmdline = strdup(boot.cmdline ? boot.cmdline : "");
+	struct pv_span *initrd = calloc(1, sizeof(*initrd));
+	if (!cmdline || !initrd) {
+		free(cmdline);
+		free(initrd);
+		return pv_err_nomem(err, "machine");
+	}
+	free(machine->cmdline);
+	free(machine->initrd);
+	*initrd = boot.initrd;
+	machine->cmdline = cmdline;
+	machine->initrd = initrd;
+	machine->initrd_parts = 1;
+	machine->kernel = boot.kernel;
+	return 0;
 }
 
 int pv_machine_load(struct pv_machine *machine, struct pv_err *err)

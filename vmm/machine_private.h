@@ -81,6 +81,8 @@ struct pv_machine {
 	char *cmdline;
 	struct pv_span *initrd;
 	unsigned initrd_parts;
+	pv_machine_fetch *fetch; /* gives these when they are needed; NULL: they are there */
+	void *fetch_ctx;
 	uint64_t vsock_cid;
 	bool has_rng_seed;
 	uint64_t rng_seed;
@@ -177,6 +179,11 @@ void pv_machine_let_go_bells(struct pv_machine *machine);
 int pv_machine_give_bells(struct pv_machine *machine, struct pv_spare *spare);
 
 /* --- machine_boot.c --- */
+
+/* What can be booted is there, or can be fetched. */
+bool pv_machine_can_boot(const struct pv_machine *machine);
+/* Fetches what is booted, if it is not there yet. While all vCPUs are parked. */
+int pv_machine_fetch_boot(struct pv_machine *machine, struct pv_err *err);
 
 /* Fills clear guest memory with what is booted. While no vCPU runs. */
 int pv_machine_load(struct pv_machine *machine, struct pv_err *err);

@@ -18,6 +18,7 @@
 #include "vmm/machine_private.h"
 #include "vmm/spare.h"
 #include "vmm/template_private.h"
+#include "vmm/working_set.h"
 
 /* --- freeze --- */
 
@@ -107,8 +108,8 @@ static int get_vm(struct pv_machine *machine, struct pv_template *template, stru
 			      pv_spare_take(kvm->spares, machine->cpus, template->ram, &spare);
 	if (is_spare)
 		machine->vm = spare.vm;
-	int code = pv_ram_init_private(
-	    &machine->ram, kvm->ram_pool, template->ram, is_spare ? &spare.ram : NULL, err);
+	int code = pv_ram_init_private(&machine->ram, kvm->ram_pool, template->ram,
+	    is_spare ? &spare.ram : NULL, template->working_set, err);
 	if (code < 0 || is_spare)
 		return code;
 	return pv_kvm_vm_init(
@@ -160,6 +161,14 @@ int pv_machine_restore(struct pv_machine **out, struct pv_kvm *kvm, struct pv_lo
 	machine->complete = true;
 	*out = machine;
 	return 0;
+}
+
+struct pv_working_set *pv_machine_take_working_set(struct pv_machine *machine)
+{
+	if (!machine->ram.fresh)
+		return NULL;
+	machine->ram.fresh = false;
+	return pv_working_set_take(&machine->ram);
 }
 
 /* --- rewind --- */

@@ -105,7 +105,10 @@ static void enter_stopped(struct pv_machine *machine)
 /* [busy] Clears memory, loads what is booted and builds a new virtual machine in `fresh`. */
 static int rebuild(struct pv_machine *machine, struct pv_kvm_vm *fresh, struct pv_err *err)
 {
-	int code = pv_ram_clear(&machine->ram, err);
+	int code = pv_machine_fetch_boot(machine, err);
+	if (code < 0)
+		return code;
+	code = pv_ram_clear(&machine->ram, err);
 	if (code < 0)
 		return code;
 	code = pv_machine_load(machine, err);
@@ -145,7 +148,7 @@ void pv_machine_let_go(struct pv_machine *machine)
 static void do_reset(struct pv_machine *machine)
 {
 	machine->wish = PV_MACHINE_WISH_NONE;
-	if (!machine->kernel && machine->payload.len == 0) {
+	if (!pv_machine_can_boot(machine)) {
 		pv_machine_wish_stop(machine, PV_MACHINE_STOP_CRASHED,
 		    "the guest wants to reboot, but the machine was restored without a kernel to "
 		    "boot");

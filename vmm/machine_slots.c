@@ -120,7 +120,20 @@ static void unmap_bell(void *ctx, unsigned queue, uint64_t gpa)
 		take_out(&slot->bells[queue]);
 }
 
-static const struct pv_irq_doorbell_ops DOORBELL_OPS = {.map = map_bell, .unmap = unmap_bell};
+static void ring_bell(void *ctx, unsigned queue)
+{
+	struct pv_machine_slot *slot = ctx;
+	struct pv_machine_bell *bell = &slot->bells[queue < PV_VIRTIO_QUEUES_MAX ? queue : 0];
+	/* Without a descriptor the chains wait for the guest's next kick. */
+	if (bell->open || open_bell(bell) == 0)
+		(void)!eventfd_write(bell->fd, 1);
+}
+
+static const struct pv_irq_doorbell_ops DOORBELL_OPS = {
+    .map = map_bell,
+    .unmap = unmap_bell,
+    .ring = ring_bell,
+};
 
 int pv_machine_slot_fill(
     struct pv_machine *machine, unsigned number, struct pv_virtio *dev, struct pv_err *err)

@@ -38,6 +38,7 @@
 #include "vmm/ram_image.h"
 #include "vmm/ram_layer.h"
 #include "vmm/ram_own.h"
+#include "vmm/ram_warm.h"
 #include "vmm/reap.h"
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
@@ -215,7 +216,7 @@ static void leave_image(struct pv_ram *ram)
 	pv_ram_image_leave(ram->mapped);
 	pv_ram_image_unref(ram->image);
 	ram->mapped = ram->image = NULL;
-	ram->mixed = ram->restored = false;
+	ram->mixed = ram->restored = ram->fresh = false;
 }
 
 /* The place of RAM that there was, or the whole of it when it is the same. True: it is. */
@@ -234,13 +235,24 @@ static bool take_over(struct pv_ram *ram, struct pv_ram_image *image, struct pv_
 	return same;
 }
 
+/* Maps an image where nothing of it is mapped yet. */
+static int begin_cold(struct pv_ram *ram, struct pv_ram_image *image,
+    const struct pv_working_set *set, struct pv_err *err)
+{
+	int code = map_image(ram, image, map_new, err);
+	ram->fresh = code == 0 && !set;
+	if (code == 0 && set)
+		pv_ram_warm(ram, set);
+	return code;
+}
+
 int pv_ram_init_private(struct pv_ram *ram, int pool, struct pv_ram_image *image,
-    struct pv_ram *old, struct pv_err *err)
+    struct pv_ram *old, const struct pv_working_set *set, struct pv_err *err)
 {
 	*ram = (struct pv_ram){.fd = -1, .size = image->size, .pool = pool};
 	int code = 0;
 	if (!old || !take_over(ram, image, old))
-		code = map_image(ram, image, map_new, err);
+		code = begin_cold(ram, image, set, err);
 	if (code == 0)
 		code = set_up(ram, err);
 	if (code < 0)
@@ -468,7 +480,7 @@ int pv_ram_rewind(struct pv_ram *ram, struct pv_ram_image *image, struct pv_err 
 		return code;
 	pv_ram_image_leave(before.mapped);
 	pv_ram_image_unref(before.image);
-	ram->mixed = ram->restored = false;
+	ram->mixed = ram->restored = ram->fresh = false;
 	pv_fd_close(&ram->fd);
 	return 0;
 }

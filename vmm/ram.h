@@ -15,6 +15,7 @@
 struct pv_err;
 struct pv_ram_image;
 struct pv_reap;
+struct pv_working_set;
 
 /*
  * `mem` has one region below 3 GiB and, for what does not fit, one from 4 GiB on (vmm/layout.h).
@@ -30,6 +31,7 @@ struct pv_ram {
 	 * references. NULL while it is shared. */
 	struct pv_ram_image *image;
 	struct pv_ram_image *mapped;
+	bool fresh;    /* nothing of it was mapped before its guest went on */
 	bool restored; /* pages of the machine's own may be as they are in the image */
 	bool mixed;    /* was mapped anew in part only: what is the machine's own cannot be told */
 };
@@ -74,11 +76,11 @@ int pv_ram_clear(struct pv_ram *ram, struct pv_err *err);
  * RAM that begins as `image` (another reference is kept) and keeps its own changes: pages are
  * shared with all others that do so until they are written. `old` is RAM of that size whose place
  * it takes, which is zeroed, also on failure: one that was left, or private one as it began; when
- * that was as the same image it is taken over with all that is mapped. NULL: anywhere. Returns 0 or
- * -errno.
+ * that was as the same image it is taken over with all that is mapped. NULL: anywhere. `set` is
+ * what its guest will touch, as far as that is known, or NULL. Returns 0 or -errno.
  */
 int pv_ram_init_private(struct pv_ram *ram, int pool, struct pv_ram_image *image,
-    struct pv_ram *old, struct pv_err *err);
+    struct pv_ram *old, const struct pv_working_set *set, struct pv_err *err);
 
 /*
  * Makes an image of RAM as it is, one reference of which is the caller's. The file of shared RAM

@@ -241,6 +241,17 @@ int pv_ram_image_map(const struct pv_ram_image *image, const struct pv_ram_image
 	return 0;
 }
 
+bool pv_ram_image_find(
+    const struct pv_ram_image *image, uint64_t at, uint64_t size, int *fd, uint64_t *offset)
+{
+	const struct pv_ram_piece *piece = &image->pieces[find_piece(image, at)];
+	if (at + size > piece->at + piece->size)
+		return false;
+	*fd = piece->layer->fd;
+	*offset = piece->offset + (at - piece->at);
+	return true;
+}
+
 static unsigned *mappings_of(const struct pv_ram_image *image)
 {
 	return &image->ground->mappings;

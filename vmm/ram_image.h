@@ -90,6 +90,11 @@ void pv_ram_image_unref(struct pv_ram_image *image);
  */
 int pv_ram_image_map(const struct pv_ram_image *image, const struct pv_ram_image *under, void *at);
 
+/* Where [at, at + size) lies, in one piece. False: it lies in several. The descriptor is the
+ * image's. */
+bool pv_ram_image_find(
+    const struct pv_ram_image *image, uint64_t at, uint64_t size, int *fd, uint64_t *offset);
+
 /*
  * What to map for a machine: the image, or the same RAM in one piece (made of it when it is first
  * needed, in memory) when so many machines map it already that the process would run out of

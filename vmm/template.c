@@ -11,6 +11,7 @@
 #include "vmm/template.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@
 #include "base/fields.h"
 #include "base/pack.h"
 #include "vmm/layout.h"
+#include "vmm/ram_warm.h"
 #include "vmm/template_private.h"
 
 struct pv_template *pv_template_ref(struct pv_template *template)
@@ -34,6 +36,7 @@ void pv_template_unref(struct pv_template *template)
 	pv_doc_destroy(template->doc);
 	pv_bytes_finish(&template->state);
 	pv_bytes_finish(&template->owner);
+	free(template->working_set);
 	free(template->vcpus);
 	free(template->file);
 	free(template);
@@ -73,6 +76,31 @@ const void *pv_template_owner(const struct pv_template *template, size_t *len)
 {
 	*len = template->owner.len;
 	return template->owner.data;
+}
+
+void pv_template_set_working_set(struct pv_template *template, struct pv_working_set *set)
+{
+	free(template->working_set);
+	template->working_set = set;
+}
+
+bool pv_template_has_working_set(const struct pv_template *template)
+{
+	return template->working_set != NULL;
+}
+
+void pv_template_gather(const struct pv_template *template, const struct pv_working_set *set)
+{
+	pv_ram_warm_gather(template->ram, set);
+}
+
+bool pv_template_file_id(const struct pv_template *template, char id[PV_TEMPLATE_ID])
+{
+	struct pv_ram_home *home = template->file ? pv_ram_image_home(template->ram) : NULL;
+	for (unsigned i = 0; home && i < sizeof(home->id); i++)
+		snprintf(id + (size_t)2 * i, 3, "%02x", home->id[i]);
+	free(home);
+	return home != NULL;
 }
 
 static int decode_vcpus(

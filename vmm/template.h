@@ -22,6 +22,7 @@ struct pv_machine_config;
 struct pv_stream_port_ops;
 struct pv_template;
 struct pv_vsock_conn;
+struct pv_working_set;
 
 /* Longest section of the owner's. */
 #define PV_TEMPLATE_OWNER_MAX (16u << 20)
@@ -48,6 +49,17 @@ int pv_template_set_owner(
 const void *pv_template_owner(const struct pv_template *template, size_t *len);
 
 /*
+ * What a guest that goes on from here touches first (vmm/working_set.h): those that are restored
+ * find it ready. Takes the set. Only before the template is given to others.
+ */
+void pv_template_set_working_set(struct pv_template *template, struct pv_working_set *set);
+bool pv_template_has_working_set(const struct pv_template *template);
+
+/* Has the host keep what of the template's file is in the set in a way that is quick to map, for
+ * all who restore it from now on, also in other processes. Takes some milliseconds, once. */
+void pv_template_gather(const struct pv_template *template, const struct pv_working_set *set);
+
+/*
  * Makes a template of a paused machine, which stays paused and usable. When its RAM is a file of
  * its own nothing is copied: the file becomes the template's, and the machine keeps its later
  * changes for itself. A machine that goes on from a template already is copied, but for pages of
@@ -68,10 +80,10 @@ struct pv_machine_restore {
 	const struct pv_machine_config *boot;
 	pv_machine_adopt *adopt; /* NULL: all connections are reset */
 	void *adopt_ctx;	 /* both stay with the machine, for its rewinds */
-	/* The date, as the RTC shows it and a reboot finds it, is the host's; else it goes on where it
-	 * stood. A system that runs keeps its own and has to be told by whom it listens to. */
+	/* The date, as the RTC shows it and a reboot finds it, is the host's; else it goes on where
+	 * it stood. A system that runs keeps its own and has to be told by whom it listens to. */
 	bool clock_now;
-	bool reseed;	/* a seeded entropy device gives the host's entropy instead */
+	bool reseed; /* a seeded entropy device gives the host's entropy instead */
 };
 
 /*
@@ -88,6 +100,12 @@ const struct pv_template *pv_machine_template(const struct pv_machine *machine);
 
 /* Who takes over connections at a rewind from now on. [locked] */
 void pv_machine_set_adopt(struct pv_machine *machine, pv_machine_adopt *adopt, void *adopt_ctx);
+
+/*
+ * What the guest has touched since the machine was restored, if nothing was ready for it then:
+ * once, soon after its first answer. NULL: that is not known. The caller frees it. [locked]
+ */
+struct pv_working_set *pv_machine_take_working_set(struct pv_machine *machine);
 
 /* How long the guest of a machine that announces late runs, at most, before it is told. */
 #define PV_MACHINE_ANNOUNCE_NS INT64_C(1000000000)
@@ -110,8 +128,8 @@ void pv_machine_announce(struct pv_machine *machine);
  */
 int pv_machine_rewind(struct pv_machine *machine, struct pv_err *err);
 
-/* Whether a rewind of the paused machine will find what it needs. Returns 0, or -errno as the rewind
- * would, and then the machine is as before. */
+/* Whether a rewind of the paused machine will find what it needs. Returns 0, or -errno as the
+ * rewind would, and then the machine is as before. */
 int pv_machine_check_rewind(struct pv_machine *machine, struct pv_err *err);
 
 /* Gives a paused machine another date, as `clock_now` does at a restore. Returns 0 or -EINVAL. */
@@ -166,6 +184,9 @@ struct pv_template_info {
 	char *base;		      /* the file that it builds on; NULL: none */
 	char base_id[PV_TEMPLATE_ID]; /* "" without a base */
 };
+
+/* Writes the identity of the file that the template was read from. False: it was not. */
+bool pv_template_file_id(const struct pv_template *template, char id[PV_TEMPLATE_ID]);
 
 /*
  * Looks at a file without restoring it: reads one page and checks that, but not whether the base is

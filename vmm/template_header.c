@@ -25,19 +25,26 @@
 
 #define MAGIC	"\x89PVSNAP\n"
 #define ARCH	"x86_64"
-#define VERSION 2u
+#define VERSION 3u
+/* Has RAM behind the header at once, as layers still do. */
+#define VERSION_MIN 2u
 
 #define RAM_MAX (UINT64_C(1) << 46)
 
 #define HASHED offsetof(struct pv_template_header, header_hash)
 
-void pv_template_header_seal(struct pv_template_header *header)
+void pv_template_header_place(struct pv_template_header *header)
 {
-	char text[PV_HASH_TEXT];
 	memcpy(header->magic, MAGIC, sizeof(header->magic));
 	header->version = VERSION;
 	memcpy(header->arch, ARCH, sizeof(ARCH));
-	header->data_offset = PV_TEMPLATE_HEADER_SIZE;
+	header->data_offset = pv_template_header_data(header);
+}
+
+void pv_template_header_seal(struct pv_template_header *header)
+{
+	char text[PV_HASH_TEXT];
+	pv_template_header_place(header);
 	header->state_offset = header->data_offset + header->data_size;
 	header->file_size = header->state_offset + header->state_size;
 	memcpy(header->header_hash, pv_hash_of(header, HASHED, text), sizeof(header->header_hash));
@@ -54,6 +61,13 @@ bool pv_template_header_has_base(const struct pv_template_header *header)
 	return header->base_size > 0;
 }
 
+uint64_t pv_template_header_data(const struct pv_template_header *header)
+{
+	if (header->version == VERSION_MIN || pv_template_header_has_base(header))
+		return PV_TEMPLATE_HEADER_SIZE;
+	return PV_TEMPLATE_HEADER_DATA;
+}
+
 static bool is_base_sound(const struct pv_template_header *header)
 {
 	const char *name = header->base_name;
@@ -68,7 +82,7 @@ static bool is_sound(const struct pv_template_header *header)
 {
 	return header->zero == 0 && header->ram_size > 0 && header->ram_size % PV_RAM_PAGE == 0 &&
 	       header->ram_size <= RAM_MAX && is_base_sound(header) &&
-	       header->data_offset == PV_TEMPLATE_HEADER_SIZE &&
+	       header->data_offset == pv_template_header_data(header) &&
 	       header->state_offset == header->data_offset + header->data_size &&
 	       header->state_size <= PV_TEMPLATE_STATE_MAX &&
 	       header->file_size == header->state_offset + header->state_size;
@@ -81,11 +95,11 @@ static int check(
 	if (memcmp(header->header_hash, pv_hash_of(header, HASHED, text),
 		sizeof(header->header_hash)) != 0)
 		return damaged(name, "its header is damaged", err);
-	if (header->version != VERSION)
+	if (header->version < VERSION_MIN || header->version > VERSION)
 		return pv_err_set(err, PV_ERR_INPUT, ENOTSUP,
-		    "snapshot `%s`: its format has version %u, and this provium reads version %u; "
-		    "make it anew",
-		    name, header->version, VERSION);
+		    "snapshot `%s`: its format has version %u, and this provium reads versions "
+		    "%u to %u; make it anew",
+		    name, header->version, VERSION_MIN, VERSION);
 	if (memcmp(header->arch, ARCH, sizeof(ARCH)) != 0)
 		return pv_err_set(err, PV_ERR_INPUT, ENOTSUP,
 		    "snapshot `%s`: it is of a guest for `%.16s`, and this host runs `%s`", name,

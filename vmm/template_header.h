@@ -15,6 +15,10 @@ struct pv_err;
 #define PV_TEMPLATE_HEADER_HASH (PV_HASH_TEXT - 1) /* hexadecimal digits, no NUL */
 #define PV_TEMPLATE_HEADER_NAME 2048u
 
+/* Where RAM begins in a file that holds all of it: a huge page of the guest's is one of the file.
+ */
+#define PV_TEMPLATE_HEADER_DATA (UINT64_C(2) << 20)
+
 /* Bytes of the state section, at most. */
 #define PV_TEMPLATE_STATE_MAX (UINT64_C(1) << 30)
 
@@ -48,8 +52,13 @@ struct pv_template_header {
 };
 _Static_assert(sizeof(struct pv_template_header) == PV_TEMPLATE_HEADER_SIZE, "no holes");
 
-/* Completes a header in which sizes, identities and the state's checksum stand: makes it one of
- * this version, places the sections and sums up. */
+/* Makes it a header of this version and says where RAM goes; the base stands in it, if there is
+ * one.
+ */
+void pv_template_header_place(struct pv_template_header *header);
+
+/* Completes a header in which sizes, identities and the state's checksum stand: places it and the
+ * sections, and sums up. */
 void pv_template_header_seal(struct pv_template_header *header);
 
 /*
@@ -62,6 +71,9 @@ int pv_template_header_read(
 /* Opens a file for reading without waiting for somebody at the other end of a FIFO. Returns the
  * descriptor or -errno. */
 int pv_template_header_open(const char *path);
+
+/* Where RAM begins in a file of that version, with a base or none. */
+uint64_t pv_template_header_data(const struct pv_template_header *header);
 
 /* True when the file builds on another one. */
 bool pv_template_header_has_base(const struct pv_template_header *header);

@@ -16,6 +16,7 @@
 struct pv_doc;
 struct pv_err;
 struct pv_val;
+struct pv_working_set;
 
 struct pv_template {
 	unsigned references;
@@ -23,6 +24,7 @@ struct pv_template {
 	struct pv_ram_image *ram; /* a reference */
 	struct pv_bytes state;	  /* as pv_machine_state_save wrote it */
 	struct pv_bytes owner;
+	struct pv_working_set *working_set; /* owned; NULL: not known */
 
 	/* What is in `state`, parsed once for all machines that go on from it. */
 	struct pv_doc *doc;

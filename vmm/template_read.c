@@ -136,7 +136,7 @@ static int check_ram(const struct reading *reading, struct pv_err *err)
 	int code = fd < 0 || !block ? pv_err_nomem(err, "snapshot") : 0;
 	if (code == 0)
 		code = pv_ram_image_create(
-		    &image, fd, PV_TEMPLATE_HEADER_SIZE, reading->header.data_size, err);
+		    &image, fd, reading->header.data_offset, reading->header.data_size, err);
 	bool more = code == 0 && pv_ram_next_data(image, 0, &start, &end);
 	for (uint64_t at = 0; code == 0 && at < image->size; at += PV_RAM_SUM_BLOCK) {
 		uint64_t rest = image->size - at;
@@ -208,7 +208,7 @@ static int make_layer(struct reading *reading, int fd, struct pv_err *err)
 	}
 	if (code == 0) {
 		code = pv_ram_image_create_layer(&reading->image, base->image, fd,
-		    PV_TEMPLATE_HEADER_SIZE, reading->section.runs, reading->section.run_count,
+		    reading->header.data_offset, reading->section.runs, reading->section.run_count,
 		    err);
 		fd = -1;
 		if (code < 0)
@@ -239,7 +239,7 @@ static int read_file(struct reading *reading, struct pv_err *err)
 	if (pv_template_header_has_base(&reading->header))
 		return make_layer(reading, fd, err);
 	return pv_ram_image_create(
-	    &reading->image, fd, PV_TEMPLATE_HEADER_SIZE, reading->header.ram_size, err);
+	    &reading->image, fd, reading->header.data_offset, reading->header.ram_size, err);
 }
 
 /* --- all --- */

@@ -2,14 +2,16 @@
  * Writing snapshot files.
  *
  *   0      header, one page (vmm/template_header.h): what is where, and checksums
- *   4096   RAM as in pv_ram: the part below 3 GiB, then the part from 4 GiB on; zeroes are holes.
- *          In a file that builds on another one: only the pages that differ, in runs one behind the
- *          other
+ *   2 MiB  RAM as in pv_ram: the part below 3 GiB, then the part from 4 GiB on; zeroes are holes.
+ *          In a file that builds on another one, from 4096 on: only the pages that differ, in runs
+ *          one behind the other
  *   behind one msgpack map: "machine" (vmm/machine_state.c), "owner", "runs" (of a file that builds
  *          on another one: place and length of each, two 64-bit numbers), "block" and "sums", the
  *          checksums of RAM in this file by block
  *
- * RAM lies on a page boundary, so a restore maps it and reads nothing.
+ * RAM lies on a page boundary, so a restore maps it and reads nothing, and all of RAM on one of
+ * huge pages, so that a file system that has them can give them to guests (vmm/ram_warm.c). Between
+ * the header and RAM is a hole.
  *
  * RAM is read with system calls and not through a mapping, which would fill holes of the image that
  * it only looks at. Without the loop lock, on any thread.
@@ -64,7 +66,7 @@ static int write_at(int fd, const void *data, size_t len, uint64_t offset)
 static int write_block(const struct writer *writer, uint64_t from, uint64_t len)
 {
 	const uint8_t *data = (const uint8_t *)writer->block;
-	const uint64_t offset = PV_TEMPLATE_HEADER_SIZE + from;
+	const uint64_t offset = writer->header.data_offset + from;
 	uint64_t run = 0; /* [run, at) is to be written */
 	int code = 0;
 	for (uint64_t at = 0; at < len && code == 0; at += PV_RAM_PAGE) {
@@ -149,11 +151,12 @@ static int write_state(struct writer *writer)
 static int write_all(struct writer *writer)
 {
 	const uint64_t size = writer->data->size;
+	pv_template_header_place(&writer->header);
 	writer->blocks = (size + PV_RAM_SUM_BLOCK - 1) / PV_RAM_SUM_BLOCK;
 	writer->sums = calloc(writer->blocks + 1, sizeof(writer->sums[0]));
 	writer->block = aligned_alloc(PV_RAM_PAGE, PV_RAM_SUM_BLOCK);
 	int code = writer->sums && writer->block ? 0 : -ENOMEM;
-	if (code == 0 && ftruncate(writer->fd, (off_t)(PV_TEMPLATE_HEADER_SIZE + size)) < 0)
+	if (code == 0 && ftruncate(writer->fd, (off_t)(writer->header.data_offset + size)) < 0)
 		code = -errno;
 	if (code == 0)
 		code = write_ram(writer);

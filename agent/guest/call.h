@@ -10,6 +10,7 @@
 
 #include "agent/guest/buffers.h"
 #include "agent/guest/connection.h"
+#include "agent/guest/file_news.h"
 #include "agent/guest/open_file.h"
 #include "agent/guest/identity.h"
 #include "agent/guest/pool.h"
@@ -60,6 +61,7 @@ struct pv_calls {
 	struct pv_reaper reaper;
 	struct pv_root root;
 	struct pv_open_files files;
+	struct pv_file_news news;
 	struct pv_processes processes;
 	struct pv_workers workers;
 	bool is_worker;		   /* this is the process of one */

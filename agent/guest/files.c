@@ -10,27 +10,15 @@
 #include "agent/guest/work.h"
 #include "base/fd.h"
 
-/* Open, and again when a signal came between. */
-static int open_path(const char *path, int flags, mode_t mode)
-{
-	int fd;
-	do {
-		fd = open(path, flags | O_CLOEXEC | O_NOCTTY, mode);
-	} while (fd < 0 && errno == EINTR);
-	return fd < 0 ? -errno : fd;
-}
-
 /* --- read_file --- */
 
 static int read_pieces(struct pv_work *work, int fd, uint8_t *chunk)
 {
 	int64_t size = 0;
 	for (;;) {
-		ssize_t got = read(fd, chunk, PV_PROTOCOL_CHUNK);
-		if (got < 0 && errno == EINTR)
-			continue;
+		ssize_t got = pv_work_read(work, fd, chunk, PV_PROTOCOL_CHUNK);
 		if (got < 0)
-			return -errno;
+			return (int)got;
 		if (got == 0)
 			break;
 		int status = pv_work_send(work, chunk, (size_t)got);
@@ -47,7 +35,7 @@ static int read_file(struct pv_work *work)
 	uint8_t *chunk = malloc(PV_PROTOCOL_CHUNK);
 	if (!chunk)
 		return -ENOMEM;
-	int fd = open_path(work->request.file.path, O_RDONLY, 0);
+	int fd = pv_work_open(work, work->request.file.path, O_RDONLY, 0);
 	int status = fd < 0 ? fd : read_pieces(work, fd, chunk);
 	pv_fd_close(&fd);
 	free(chunk);
@@ -58,12 +46,14 @@ static int read_file(struct pv_work *work)
 
 /* Opens for replacing. The permissions of a new file are exactly those asked for, whatever the
  * umask. */
-static int open_to_write(const char *path, mode_t mode)
+static int open_to_write(struct pv_work *work)
 {
-	int fd = open_path(path, O_WRONLY | O_TRUNC, 0);
+	const char *path = work->request.file.path;
+	const mode_t mode = (mode_t)work->request.file.mode;
+	int fd = pv_work_open(work, path, O_WRONLY | O_TRUNC, 0);
 	if (fd != -ENOENT)
 		return fd;
-	fd = open_path(path, O_WRONLY | O_CREAT | O_EXCL, mode);
+	fd = pv_work_open(work, path, O_WRONLY | O_CREAT | O_EXCL, mode);
 	if (fd >= 0 && fchmod(fd, mode) < 0) {
 		int status = -errno;
 		close(fd);
@@ -71,20 +61,20 @@ static int open_to_write(const char *path, mode_t mode)
 	}
 	/* It appeared between the two, or it is a link to nowhere. */
 	if (fd == -EEXIST)
-		fd = open_path(path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+		fd = pv_work_open(work, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
 	return fd;
 }
 
 static int write_file(struct pv_work *work)
 {
-	int fd = open_to_write(work->request.file.path, (mode_t)work->request.file.mode);
+	int fd = open_to_write(work);
 	if (fd < 0)
 		return fd;
 	struct pv_bytes piece = {0};
 	int64_t size = 0;
 	int status;
 	while ((status = pv_work_take(work, &piece)) > 0) {
-		status = pv_fd_write_all(fd, piece.data, piece.len);
+		status = pv_work_write_all(work, fd, piece.data, piece.len);
 		if (status < 0)
 			break;
 		size += (int64_t)piece.len;

@@ -1,6 +1,6 @@
 /*
- * Open files: `open`, `read`, `write`, `seek`, `close`, each as work on a pool thread. A read from
- * what one waits for (a FIFO, a terminal) waits in poll(2) first, where a cancellation reaches it.
+ * Open files: `open`, `read`, `write`, `seek`, `close`, each as work on a pool thread. What waits
+ * for somebody else (the other end of a FIFO, a terminal) can be cancelled in the kernel.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,44 +27,36 @@ static int flags_of(int64_t flags)
 		result |= O_APPEND;
 	if (flags & PV_PROTOCOL_OPEN_EXCLUSIVE)
 		result |= O_EXCL;
-	return result | O_CLOEXEC | O_NOCTTY;
-}
-
-static int open_once(const char *path, int flags, mode_t mode)
-{
-	int fd;
-	do {
-		fd = open(path, flags, mode);
-	} while (fd < 0 && errno == EINTR);
-	return fd < 0 ? -errno : fd;
+	return result;
 }
 
 /* A new file has exactly the permissions asked for, whatever the umask. */
-static int open_path(const struct pv_request_handle *handle)
+static int open_path(struct pv_work *work)
 {
+	const struct pv_request_handle *handle = &work->request.handle;
 	int flags = flags_of(handle->flags);
 	mode_t mode = (mode_t)handle->mode;
 	int fd = -EEXIST;
 	if (!(flags & O_CREAT))
-		return open_once(handle->path, flags, 0);
+		return pv_work_open(work, handle->path, flags, 0);
 	if (!(flags & O_EXCL))
-		fd = open_once(handle->path, flags & ~O_CREAT, 0);
+		fd = pv_work_open(work, handle->path, flags & ~O_CREAT, 0);
 	if (fd >= 0 || (!(flags & O_EXCL) && fd != -ENOENT))
 		return fd;
-	fd = open_once(handle->path, flags | O_EXCL, mode);
+	fd = pv_work_open(work, handle->path, flags | O_EXCL, mode);
 	if (fd >= 0 && fchmod(fd, mode) < 0) {
 		int status = -errno;
 		close(fd);
 		return status;
 	}
 	/* It appeared between the two, or it is a link to nowhere. */
-	return fd == -EEXIST ? open_once(handle->path, flags, mode) : fd;
+	return fd == -EEXIST ? pv_work_open(work, handle->path, flags, mode) : fd;
 }
 
 static int open_file(struct pv_work *work)
 {
 	struct pv_calls *calls = work->call.calls;
-	int fd = open_path(&work->request.handle);
+	int fd = open_path(work);
 	if (fd < 0)
 		return fd;
 	pv_loop_lock(calls->loop);
@@ -103,11 +95,11 @@ static int read_pieces(struct pv_work *work, int fd, uint8_t *chunk)
 		int status = waits ? pv_work_wait_readable(work, fd) : 0;
 		if (status < 0)
 			return status;
-		ssize_t got = read(fd, chunk, len);
-		if (got < 0 && (errno == EINTR || errno == EAGAIN))
+		ssize_t got = pv_work_read(work, fd, chunk, len);
+		if (got == -EAGAIN)
 			continue;
 		if (got < 0)
-			return -errno;
+			return (int)got;
 		if (got == 0)
 			break;
 		status = pv_work_send(work, chunk, (size_t)got);
@@ -143,7 +135,7 @@ static int write_file(struct pv_work *work)
 	int64_t size = 0;
 	int status;
 	while ((status = pv_work_take(work, &piece)) > 0) {
-		status = pv_fd_write_all(work->file->fd, piece.data, piece.len);
+		status = pv_work_write_all(work, work->file->fd, piece.data, piece.len);
 		if (status < 0)
 			break;
 		size += (int64_t)piece.len;

@@ -6,7 +6,8 @@
  * a device) is read as bytes come, which epoll tells, until its end; what epoll does not know is
  * always ready.
  *
- * The descriptors are opened and read by the pump, and watched by the loop while the pump waits.
+ * The descriptors are opened and read by the pump; the loop tells it of news, and watches what is
+ * no regular file while the pump waits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +34,6 @@ struct tail {
 	int64_t offset; /* of the next byte to read */
 	struct pv_tail_path path;
 	struct pv_loop_watch source; /* of what is no regular file */
-	struct pv_loop_watch news;
 	uint8_t *chunk;
 };
 
@@ -187,10 +187,10 @@ static void source_stirs(void *ctx, uint32_t events)
 	pv_feed_kick(&tail->feed);
 }
 
-static void news_came(void *ctx, uint32_t events)
+/* Whatever the news is: the pump looks. */
+static void news_came(void *ctx)
 {
 	struct tail *tail = ctx;
-	pv_tail_path_digest(&tail->path);
 	pv_feed_kick(&tail->feed);
 }
 
@@ -199,14 +199,8 @@ static void idle(struct pv_feed *feed)
 	struct tail *tail = tail_of(feed);
 	struct pv_loop *loop = feed->call.calls->loop;
 	struct pv_err err = PV_ERR_INIT;
-	if (tail->is_regular) {
-		if (!tail->news.loop)
-			pv_loop_watch_add(
-			    loop, &tail->news, tail->path.inotify, EPOLLIN, news_came, tail, &err);
-		return;
-	}
 	/* Without a grant it may wait; the grant runs the pump. */
-	if (feed->window > 0 && !tail->source.loop)
+	if (!tail->is_regular && feed->window > 0 && !tail->source.loop)
 		pv_loop_watch_add(loop, &tail->source, tail->fd, EPOLLIN, source_stirs, tail, &err);
 }
 
@@ -214,7 +208,6 @@ static void destroy(struct pv_feed *feed)
 {
 	struct tail *tail = tail_of(feed);
 	pv_loop_watch_remove(&tail->source);
-	pv_loop_watch_remove(&tail->news);
 	pv_tail_path_finish(&tail->path);
 	pv_fd_close(&tail->fd);
 	pv_fd_close(&tail->from_handle);
@@ -260,7 +253,7 @@ void pv_tail_start(struct pv_calls *calls, struct pv_request *request)
 	}
 	tail->from_handle = fd;
 	tail->fd = -1;
-	pv_tail_path_init(&tail->path);
+	pv_tail_path_init(&tail->path, &calls->news, calls->loop, news_came, tail);
 	tail->request = request->tail;
 	tail->memory = request->memory;
 	request->memory = NULL;

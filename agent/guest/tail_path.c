@@ -26,25 +26,34 @@
 #define FILE_NEWS   (IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF)
 #define FOLDER_NEWS (IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
 
-void pv_tail_path_init(struct pv_tail_path *path)
+void pv_tail_path_init(struct pv_tail_path *path, struct pv_file_news *news, struct pv_loop *loop,
+    void (*came)(void *ctx), void *ctx)
 {
-	*path = (struct pv_tail_path){.inotify = -1, .next = -1};
+	*path =
+	    (struct pv_tail_path){.news = news, .loop = loop, .came = came, .ctx = ctx, .next = -1};
 }
 
 void pv_tail_path_finish(struct pv_tail_path *path)
 {
-	pv_fd_close(&path->inotify);
+	pv_file_news_end(&path->file);
+	pv_file_news_end(&path->next_file);
+	pv_file_news_end(&path->folders[0]);
+	pv_file_news_end(&path->folders[1]);
 	pv_fd_close(&path->next);
 }
 
-static int watch_file(const struct pv_tail_path *path, int fd)
+/* Begins a watch in the place of what it watches now. */
+static int watch_in_place(
+    struct pv_tail_path *path, struct pv_file_news_watch *watch, int fd, uint32_t events)
 {
-	char name[32];
-	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	return inotify_add_watch(path->inotify, name, FILE_NEWS) < 0 ? -errno : 0;
+	pv_loop_lock(path->loop);
+	pv_file_news_end(watch);
+	pv_loop_unlock(path->loop);
+	return pv_file_news_begin(path->news, path->loop, watch, fd, events, path->came, path->ctx);
 }
 
-static int watch_folder_of(const struct pv_tail_path *path, const char *name)
+static int watch_folder_of(
+    struct pv_tail_path *path, struct pv_file_news_watch *folder_watch, const char *name)
 {
 	char folder[PATH_MAX];
 	const char *slash = strrchr(name, '/');
@@ -52,28 +61,31 @@ static int watch_folder_of(const struct pv_tail_path *path, const char *name)
 	if (len >= PATH_MAX)
 		return -ENAMETOOLONG;
 	snprintf(folder, sizeof(folder), "%.*s", slash ? len : 1, slash ? name : ".");
-	return inotify_add_watch(path->inotify, folder, FOLDER_NEWS) < 0 ? -errno : 0;
+	int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int status = watch_in_place(path, folder_watch, fd, FOLDER_NEWS);
+	close(fd);
+	return status;
+}
+
+/* Watches where a symbolic link leads to, if the name is one. */
+static int watch_target(struct pv_tail_path *path, const char *name)
+{
+	char target[PATH_MAX];
+	if (!realpath(name, target) || strcmp(name, target) == 0)
+		return 0;
+	return watch_folder_of(path, &path->folders[1], target);
 }
 
 int pv_tail_path_watch(struct pv_tail_path *path, const char *name, int fd)
 {
-	char target[PATH_MAX];
-	path->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (path->inotify < 0)
-		return -errno;
-	int status = watch_file(path, fd);
+	int status = watch_in_place(path, &path->file, fd, FILE_NEWS);
 	if (status == 0 && name)
-		status = watch_folder_of(path, name);
-	if (status == 0 && name && realpath(name, target) && strcmp(name, target) != 0)
-		status = watch_folder_of(path, target);
+		status = watch_folder_of(path, &path->folders[0], name);
+	if (status == 0 && name)
+		status = watch_target(path, name);
 	return status;
-}
-
-void pv_tail_path_digest(const struct pv_tail_path *path)
-{
-	char news[4096];
-	while (read(path->inotify, news, sizeof(news)) > 0)
-		;
 }
 
 static bool is_same(const struct stat *a, const struct stat *b)
@@ -103,8 +115,17 @@ static bool find_next(struct pv_tail_path *path, const char *name, int fd)
 	path->next = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (path->next < 0)
 		return false;
-	watch_file(path, path->next);
+	watch_in_place(path, &path->next_file, path->next, FILE_NEWS);
 	return true;
+}
+
+/* The next file is the file, and it is watched throughout. */
+static void take_over_watch(struct pv_tail_path *path)
+{
+	pv_loop_lock(path->loop);
+	pv_file_news_end(&path->file);
+	pv_file_news_move(&path->file, &path->next_file);
+	pv_loop_unlock(path->loop);
 }
 
 enum pv_tail_path_next pv_tail_path_next(struct pv_tail_path *path, const char *name, int *fd)
@@ -114,6 +135,9 @@ enum pv_tail_path_next pv_tail_path_next(struct pv_tail_path *path, const char *
 		*fd = path->next;
 		path->next = -1;
 		path->ready = false;
+		take_over_watch(path);
+		/* The link may lead elsewhere by now. */
+		watch_target(path, name);
 		return PV_TAIL_PATH_SWITCHED;
 	}
 	/* Looked at again once it is watched. */

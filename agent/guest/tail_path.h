@@ -1,27 +1,35 @@
 /*
  * News about a file that is followed: that it grew, and that its name belongs to another file now.
- * Any thread, one at a time, but for pv_tail_path_digest.
+ * Any thread but the loop's and without the lock, one at a time, where nothing else is said.
  */
 #ifndef PV_AGENT_GUEST_TAIL_PATH_H
 #define PV_AGENT_GUEST_TAIL_PATH_H
 
 #include <stdbool.h>
 
+#include "agent/guest/file_news.h"
+
 struct pv_tail_path {
-	int inotify; /* readable when there is news; -1: not watching */
-	int next;    /* the file that has the name now; -1: none */
-	bool ready;  /* there is something in it: the old one is read for the last time */
+	struct pv_file_news *news;
+	struct pv_loop *loop;
+	void (*came)(void *ctx); /* loop thread, under the lock: look again */
+	void *ctx;
+	struct pv_file_news_watch file;
+	struct pv_file_news_watch next_file;
+	struct pv_file_news_watch folders[2]; /* of the name, and of what it leads to */
+	int next;			      /* the file that has the name now; -1: none */
+	bool ready; /* there is something in it: the old one is read for the last time */
 };
 
-void pv_tail_path_init(struct pv_tail_path *path);
+/* Any thread. */
+void pv_tail_path_init(struct pv_tail_path *path, struct pv_file_news *news, struct pv_loop *loop,
+    void (*came)(void *ctx), void *ctx);
+/* [locked] */
 void pv_tail_path_finish(struct pv_tail_path *path);
 
-/* Watches the file behind `fd`, and the directory entry `name` when it is not NULL. Returns 0 or
- * -errno. */
+/* Watches the file behind `fd`, and the directory entry `name` when it is not NULL. What happened
+ * before this returns may have been missed. Returns 0 or -errno. */
 int pv_tail_path_watch(struct pv_tail_path *path, const char *name, int fd);
-
-/* Forgets the news that came. Loop thread, also while the other functions run. */
-void pv_tail_path_digest(const struct pv_tail_path *path);
 
 enum pv_tail_path_next {
 	PV_TAIL_PATH_SAME,     /* nothing to read now */

@@ -5,13 +5,20 @@
  * Sending pauses while the queue to the host is full. Input waits in `input`, at most
  * PV_PROTOCOL_WINDOW bytes of it, and what has been digested is credit for the host. A call whose
  * stream ended lives on until its thread comes back from the kernel.
+ *
+ * A cancellation calls the thread back: from a wait of ours by a wake, from poll(2) by an eventfd,
+ * from a call that waits for somebody else (the other end of a FIFO) by agent/guest/syscall.h,
+ * which cannot come too early. Whatever else may hang (a dead disk) gets the same signal, too, and
+ * comes back if the kernel lets it.
  */
 #include "agent/guest/work.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/guest/open_file.h"
@@ -150,12 +157,54 @@ int pv_work_wait_readable(struct pv_work *work, int fd)
 	return waits[1].revents != 0 ? -ECANCELED : 0;
 }
 
+/* Goes on after signals that are nobody's, and stops for ours. */
+static int64_t enter_kernel(struct pv_work *work, const int64_t words[PV_PROTOCOL_SYSCALL_WORDS])
+{
+	int64_t ret;
+	do {
+		ret = pv_syscall_execute_words(words, &work->stop);
+	} while (ret == -EINTR && !atomic_load(&work->stop.wanted));
+	return ret == -EINTR ? -ECANCELED : ret;
+}
+
+int pv_work_open(struct pv_work *work, const char *path, int flags, unsigned mode)
+{
+	const int64_t words[PV_PROTOCOL_SYSCALL_WORDS] = {
+	    SYS_openat, AT_FDCWD, (intptr_t)path, flags | O_CLOEXEC | O_NOCTTY, mode};
+	return (int)enter_kernel(work, words);
+}
+
+ssize_t pv_work_read(struct pv_work *work, int fd, void *out, size_t len)
+{
+	const int64_t words[PV_PROTOCOL_SYSCALL_WORDS] = {
+	    SYS_read, fd, (intptr_t)out, (int64_t)len};
+	return enter_kernel(work, words);
+}
+
+int pv_work_write_all(struct pv_work *work, int fd, const void *data, size_t len)
+{
+	const char *at = data;
+	while (len > 0) {
+		const int64_t words[PV_PROTOCOL_SYSCALL_WORDS] = {
+		    SYS_write, fd, (intptr_t)at, (int64_t)len};
+		int64_t done = enter_kernel(work, words);
+		if (done < 0)
+			return (int)done;
+		at += done;
+		len -= (size_t)done;
+	}
+	return 0;
+}
+
 static void run(struct pv_pool_job *job)
 {
 	struct pv_work *work = (struct pv_work *)((char *)job - offsetof(struct pv_work, job));
 	struct pv_calls *calls = work->call.calls;
+	atomic_store(&work->stop.thread, pthread_self());
 	int status = work->run(work);
 	pv_loop_lock(calls->loop);
+	/* From here on nobody calls this thread back: it is about to do something else. */
+	atomic_store(&work->stop.thread, 0);
 	int last = pv_open_file_unref(work->file);
 	if (status < 0)
 		pv_call_fail(&work->call, -status, work->message[0] ? work->message : NULL);
@@ -202,6 +251,7 @@ static void cancel(struct pv_call *call)
 	work->cancelled = true;
 	if (work->cancel_fd >= 0)
 		(void)!eventfd_write(work->cancel_fd, 1);
+	pv_syscall_interrupt(&work->stop);
 	pv_loop_wake(call->calls->loop);
 }
 

@@ -7,8 +7,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "agent/guest/call.h"
+#include "agent/guest/syscall.h"
 
 struct pv_work {
 	struct pv_call call; /* first: the ops get it */
@@ -30,7 +32,8 @@ struct pv_work {
 	bool cancelled;
 	uint64_t
 	    window; /* bytes that the host has granted, of a call that it does not just collect */
-	int cancel_fd; /* an eventfd that a cancellation makes readable; -1: none */
+	int cancel_fd;		     /* an eventfd that a cancellation makes readable; -1: none */
+	struct pv_syscall_stop stop; /* by which a cancellation reaches the thread in the kernel */
 };
 
 /* What a request starts. */
@@ -66,5 +69,15 @@ void pv_work_answer(struct pv_work *work, const char *key, int64_t value);
 /* Waits until `fd` can be read, when that is something that one waits for. Returns 0 or
  * -ECANCELED. */
 int pv_work_wait_readable(struct pv_work *work, int fd);
+
+/*
+ * System calls that may wait for somebody else for ever, such as a FIFO's other end. They go on
+ * after signals, but a cancellation ends them. Each returns what its system call returns, or
+ * -errno; -ECANCELED.
+ */
+int pv_work_open(struct pv_work *work, const char *path, int flags, unsigned mode);
+ssize_t pv_work_read(struct pv_work *work, int fd, void *out, size_t len);
+/* All of it. Returns 0, -errno or -ECANCELED. */
+int pv_work_write_all(struct pv_work *work, int fd, const void *data, size_t len);
 
 #endif

@@ -45,7 +45,8 @@ static void doorbell_unmap(void *ctx, unsigned queue, uint64_t gpa)
 }
 
 static const struct pv_irq_msi_ops msi_ops = {.update = msi_update, .fire = msi_fire};
-static const struct pv_irq_doorbell_ops doorbell_ops = {doorbell_map, doorbell_unmap};
+static const struct pv_irq_doorbell_ops doorbell_ops = {
+    .map = doorbell_map, .unmap = doorbell_unmap};
 
 struct pv_virtio_pci_wiring pci_watch_wiring(struct pci_watch *watch, struct pv_bus *mmio)
 {

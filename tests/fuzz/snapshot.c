@@ -160,7 +160,7 @@ static void load(struct pv_loop *loop, struct pv_template *template)
 	machine->vm.vcpus = calloc(template->cpus, sizeof(machine->vm.vcpus[0]));
 	for (unsigned i = 0; i < template->cpus; i++)
 		machine->vm.vcpus[i].fd = -1;
-	if (pv_ram_init_private(&machine->ram, -1, template->ram, NULL, &err) < 0)
+	if (pv_ram_init_private(&machine->ram, -1, template->ram, NULL, NULL, &err) < 0)
 		abort();
 	pv_guest_clock_init(&machine->clock, &machine->vm, 0);
 	pv_gsi_init(&machine->gsi, &machine->vm);

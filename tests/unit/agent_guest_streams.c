@@ -200,6 +200,17 @@ static void a_rotation_behind_a_symbolic_link_is_seen(void **state)
 	assert_int_equal(symlink("other", in_folder(rig, "link.new")), 0);
 	assert_int_equal(rename(in_folder(rig, "link.new"), in_folder(rig, "link")), 0);
 	expect(rig, stream, "three ");
+	/* From here on that is the folder to look at. */
+	assert_int_equal(mkdir(in_folder(rig, "e"), 0700), 0);
+	append(rig, "e/log", "four ");
+	assert_int_equal(symlink("e/log", in_folder(rig, "link.new")), 0);
+	assert_int_equal(rename(in_folder(rig, "link.new"), in_folder(rig, "link")), 0);
+	expect(rig, stream, "four ");
+	assert_int_equal(unlink(in_folder(rig, "e/log")), 0);
+	append(rig, "e/log.tmp", "five ");
+	/* What tells of it is the folder: the old file is gone. */
+	assert_int_equal(rename(in_folder(rig, "e/log.tmp"), in_folder(rig, "e/log")), 0);
+	expect(rig, stream, "five ");
 	pv_agent_stream_close(stream);
 }
 
@@ -306,7 +317,7 @@ static void an_unread_stream_stops_its_source_and_nobody_else(void **state)
 
 static void many_streams_follow_one_file(void **state)
 {
-	enum { MANY = 100 };
+	enum { MANY = 300 };
 	struct agent_rig *rig = *state;
 	struct pv_agent_stream *streams[MANY];
 	append(rig, "f", "");
@@ -319,6 +330,74 @@ static void many_streams_follow_one_file(void **state)
 	}
 	for (int i = 0; i < MANY; i++)
 		pv_agent_stream_close(streams[i]);
+}
+
+/* Descriptors of inotify in the agent: a user may have 128 of them, for all programs. */
+static unsigned inotify_instances(struct agent_rig *rig)
+{
+	char script[100];
+	snprintf(script, sizeof(script), "ls -l /proc/%d/fd | grep -c inotify", (int)rig->pid);
+	struct pv_agent_exec_result result = agent_rig_shell(rig, script);
+	unsigned count = (unsigned)strtoul((const char *)result.out.data, NULL, 10);
+	agent_rig_free(&result);
+	return count;
+}
+
+/* How many inodes they watch. */
+static unsigned inotify_watches(struct agent_rig *rig)
+{
+	char script[100];
+	snprintf(script, sizeof(script), "cat /proc/%d/fdinfo/* | grep -c ^inotify", (int)rig->pid);
+	struct pv_agent_exec_result result = agent_rig_shell(rig, script);
+	unsigned count = (unsigned)strtoul((const char *)result.out.data, NULL, 10);
+	agent_rig_free(&result);
+	return count;
+}
+
+static void let_go(struct agent_rig *rig, unsigned left)
+{
+	pv_loop_lock(rig->loop);
+	while (pv_agent_in_flight(rig->agent) > left)
+		pv_loop_wait(rig->loop, PV_CLOCK_NEVER);
+	pv_loop_unlock(rig->loop);
+}
+
+static void streams_share_one_instance_of_inotify(void **state)
+{
+	enum { FILES = 150, EACH = 2 };
+	struct agent_rig *rig = *state;
+	struct pv_agent_stream *streams[FILES][EACH];
+	char name[16];
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		append(rig, name, "");
+		for (int j = 0; j < EACH; j++)
+			streams[i][j] = tail(rig, name, PV_AGENT_STREAM_FROM_END, 0);
+	}
+	assert_int_equal(inotify_instances(rig), 1);
+	assert_int_equal(inotify_watches(rig), FILES + 1);
+	for (int i = FILES - 1; i >= 0; i--) {
+		snprintf(name, sizeof(name), "f%d", i);
+		append(rig, name, name);
+		for (int j = 0; j < EACH; j++)
+			expect(rig, streams[i][j], name);
+	}
+	/* One of two that follow the same file goes, and then both of all but the last. */
+	for (int i = 0; i < FILES; i++)
+		pv_agent_stream_close(streams[i][0]);
+	let_go(rig, FILES);
+	assert_int_equal(inotify_watches(rig), FILES + 1);
+	for (int i = 0; i < FILES - 1; i++)
+		pv_agent_stream_close(streams[i][1]);
+	let_go(rig, 1);
+	assert_int_equal(inotify_watches(rig), 2);
+	append(rig, name, "");
+	snprintf(name, sizeof(name), "f%d", FILES - 1);
+	append(rig, name, "still here");
+	expect(rig, streams[FILES - 1][1], "still here");
+	pv_agent_stream_close(streams[FILES - 1][1]);
+	let_go(rig, 0);
+	assert_int_equal(inotify_watches(rig), 0);
 }
 
 static void a_cancelled_wait_leaves_streams_alone(void **state)
@@ -366,6 +445,7 @@ int main(void)
 	    TEST(an_open_file_is_followed_from_its_position),
 	    TEST(an_unread_stream_stops_its_source_and_nobody_else),
 	    TEST(many_streams_follow_one_file),
+	    TEST(streams_share_one_instance_of_inotify),
 	    TEST(a_cancelled_wait_leaves_streams_alone),
 	    TEST(the_loss_of_the_agent_ends_streams_with_the_reason),
 	};

@@ -91,6 +91,25 @@ static void reserve_makes_room_without_changing_the_length(void **state)
 	pv_bytes_finish(&bytes);
 }
 
+static void a_large_buffer_keeps_its_content_while_it_grows(void **state)
+{
+	enum { PIECE = 100003, PIECES = 400 };
+	struct pv_bytes bytes = {0};
+	uint8_t *piece = malloc(PIECE);
+	assert_non_null(piece);
+	for (int i = 0; i < PIECES; i++) {
+		memset(piece, i & 0xff, PIECE);
+		assert_int_equal(pv_bytes_append(&bytes, piece, PIECE), 0);
+	}
+	assert_int_equal(bytes.len, (size_t)PIECE * PIECES);
+	for (int i = 0; i < PIECES; i++) {
+		memset(piece, i & 0xff, PIECE);
+		assert_memory_equal(bytes.data + (size_t)i * PIECE, piece, PIECE);
+	}
+	free(piece);
+	pv_bytes_finish(&bytes);
+}
+
 static void integers_have_their_byte_order_at_odd_addresses(void **state)
 {
 	uint8_t at[16] = {0};
@@ -117,6 +136,7 @@ int main(void)
 	    cmocka_unit_test(consume_removes_at_the_front),
 	    cmocka_unit_test(an_impossible_size_fails_and_keeps_the_content),
 	    cmocka_unit_test(reserve_makes_room_without_changing_the_length),
+	    cmocka_unit_test(a_large_buffer_keeps_its_content_while_it_grows),
 	    cmocka_unit_test(integers_have_their_byte_order_at_odd_addresses),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,8 +165,8 @@ int pv_vm_save_end(struct pv_vm *vm, struct pv_err *err)
 	return 0;
 }
 
-int pv_vm_restore_prepare(struct pv_vm *vm, const struct pv_vm *parent,
-    const struct pv_template *template, struct pv_err *err)
+int pv_vm_restore_prepare(
+    struct pv_vm *vm, const struct pv_vm *parent, struct pv_template *template, struct pv_err *err)
 {
 	(void)parent, (void)err;
 	vm->created_with.has_memory = vm->created_with.has_cpus = true;

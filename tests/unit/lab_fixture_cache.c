@@ -285,7 +285,7 @@ static void verifying_finds_damage_and_names_it(void **state)
 	/* One byte of the payload, which only a check of all memory sees. */
 	assert_int_equal(chmod(entries.items[0].path, 0600), 0);
 	int fd = open(entries.items[0].path, O_WRONLY);
-	assert_int_equal(pwrite(fd, "X", 1, 4096 + PAYLOAD_GPA), 1);
+	assert_int_equal(pwrite(fd, "X", 1, (2 << 20) + PAYLOAD_GPA), 1);
 	close(fd);
 	assert_int_equal(pv_fixture_cache_verify(&entries.items[0], &err), -EBADMSG);
 	assert_non_null(strstr(err.text, KEY_A ".snap`: its memory is damaged"));

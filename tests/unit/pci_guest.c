@@ -83,8 +83,18 @@ static void doorbell_unmap(void *ctx, unsigned queue, uint64_t gpa)
 	fix->unmaps++;
 }
 
+static void doorbell_ring(void *ctx, unsigned queue)
+{
+	struct fixture *fix = ctx;
+	fix->rings_by_host[queue]++;
+}
+
 static const struct pv_irq_msi_ops msi_ops = {.update = msi_update, .fire = msi_fire};
-static const struct pv_irq_doorbell_ops doorbell_ops = {doorbell_map, doorbell_unmap};
+static const struct pv_irq_doorbell_ops doorbell_ops = {
+    .map = doorbell_map,
+    .unmap = doorbell_unmap,
+    .ring = doorbell_ring,
+};
 
 int set_up(void **state)
 {

@@ -62,6 +62,7 @@ struct fixture {
 	unsigned line_changes;
 	struct vector vectors[VECTORS];
 	uint64_t doorbells[2];
+	unsigned rings_by_host[2];
 	unsigned maps, unmaps;
 	int map_result;
 };

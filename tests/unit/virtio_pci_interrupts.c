@@ -257,6 +257,22 @@ static void test_writes_to_the_notify_page_kick(void **state)
 	assert_int_equal(fix->kicks[0], 2);
 }
 
+static void test_a_device_has_itself_kicked_by_the_loop(void **state)
+{
+	struct fixture *fix = *state;
+	struct pv_virtio *dev = &fix->virtio;
+	pv_virtio_kick_later(dev, 1);
+	assert_int_equal(fix->rings_by_host[1], 0); /* nobody drives it yet */
+	bring_up(fix);
+	pv_virtio_kick_later(dev, 1);
+	assert_int_equal(fix->rings_by_host[0], 0);
+	assert_int_equal(fix->rings_by_host[1], 1);
+	assert_int_equal(fix->kicks[1], 0); /* not from in here */
+	common_write(fix, DEVICE_STATUS, 1, 0);
+	pv_virtio_kick_later(dev, 1);
+	assert_int_equal(fix->rings_by_host[1], 1);
+}
+
 static void test_a_machine_reset_goes_back_to_the_beginning(void **state)
 {
 	struct fixture *fix = *state;
@@ -301,6 +317,7 @@ int main(void)
 	    TEST(test_doorbells_follow_the_bar),
 	    TEST(test_only_ready_queues_get_doorbells),
 	    TEST(test_writes_to_the_notify_page_kick),
+	    TEST(test_a_device_has_itself_kicked_by_the_loop),
 	    TEST(test_a_machine_reset_goes_back_to_the_beginning),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

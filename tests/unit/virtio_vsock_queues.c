@@ -165,6 +165,99 @@ static void reset_in_the_middle_closes_all(void **state)
 	pv_vsock_conn_close(ports[1].conn);
 }
 
+/* --- turns of the guest --- */
+
+/* A guest that adds a packet for each that is taken, while it is taken. */
+static struct {
+	struct fixture *f;
+	struct peer *peer;
+	uint32_t next, count;
+} feed;
+
+static void add_numbered(void)
+{
+	uint32_t number = feed.next++;
+	struct virtio_vsock_hdr header = peer_header(feed.peer, VIRTIO_VSOCK_OP_RW, sizeof(number));
+	feed.peer->tx_cnt += sizeof(number);
+	assert_true(guest_add_tx(&feed.f->guest, &header, &number, sizeof(number), false));
+}
+
+static void feed_on(struct port *port)
+{
+	if (feed.next < feed.count)
+		add_numbered();
+}
+
+static void a_guest_that_never_stops_gets_turns(void **state)
+{
+	struct fixture *f = *state;
+	struct port port = {.digest = true, .hook_at = EVENT_RECEIVE, .hook = feed_on};
+	struct peer peer = peer_new(7, HOST_PORT);
+	unsigned turns = 0;
+
+	fixture_add_rx(f, 60);
+	peer_open(f, &peer, &port);
+	feed.f = f;
+	feed.peer = &peer;
+	feed.next = 0;
+	feed.count = 20000;
+	for (unsigned i = 0; i < 10; i++)
+		add_numbered();
+	guest_kick(&f->guest, VIRTIO_VSOCK_QUEUE_TX);
+	size_t before = 0;
+	for (;;) {
+		size_t taken = port.got.len / sizeof(uint32_t);
+		assert_in_range(taken - before, 1, GUEST_RING_SIZE);
+		before = taken;
+		turns++;
+		if (!f->guest.later[VIRTIO_VSOCK_QUEUE_TX])
+			break;
+		f->guest.later[VIRTIO_VSOCK_QUEUE_TX] = 0;
+		pv_virtio_kick(f->guest.dev, VIRTIO_VSOCK_QUEUE_TX);
+	}
+	assert_int_equal(before, feed.count);
+	assert_in_range(turns, feed.count / GUEST_RING_SIZE, feed.count / 2);
+	for (uint32_t i = 0; i < feed.count; i++)
+		assert_memory_equal(port.got.data + i * sizeof(i), &i, sizeof(i));
+	/* And when it has stopped, it kicks for the next one. */
+	unsigned kicks = f->guest.kicks[VIRTIO_VSOCK_QUEUE_TX];
+	add_numbered();
+	guest_kick(&f->guest, VIRTIO_VSOCK_QUEUE_TX);
+	assert_int_equal(f->guest.kicks[VIRTIO_VSOCK_QUEUE_TX], kicks + 1);
+	assert_int_equal(port.got.len, (feed.count + 1) * sizeof(uint32_t));
+	pv_vsock_conn_close(port.conn);
+	peer_finish(&peer, &port);
+}
+
+static void a_turn_ends_after_a_mebibyte(void **state)
+{
+	enum { PACKETS = 60, SIZE = 60000 };
+	struct fixture *f = *state;
+	struct port port = {.digest = true};
+	struct peer peer = peer_new(7, HOST_PORT);
+	static uint8_t data[SIZE];
+
+	fixture_add_rx(f, 60);
+	peer_open(f, &peer, &port);
+	for (unsigned i = 0; i < PACKETS; i++) {
+		struct virtio_vsock_hdr header = peer_header(&peer, VIRTIO_VSOCK_OP_RW, SIZE);
+		memset(data, (int)i, sizeof(data));
+		peer.tx_cnt += SIZE;
+		assert_true(guest_add_tx(&f->guest, &header, data, SIZE, true));
+	}
+	guest_kick(&f->guest, VIRTIO_VSOCK_QUEUE_TX);
+	assert_in_range(port.got.len, 1 << 20, (1 << 20) + 2 * SIZE);
+	while (f->guest.later[VIRTIO_VSOCK_QUEUE_TX]) {
+		f->guest.later[VIRTIO_VSOCK_QUEUE_TX] = 0;
+		pv_virtio_kick(f->guest.dev, VIRTIO_VSOCK_QUEUE_TX);
+	}
+	assert_int_equal(port.got.len, PACKETS * SIZE);
+	for (unsigned i = 0; i < PACKETS; i++)
+		assert_int_equal(port.got.data[(size_t)i * SIZE + i], i);
+	pv_vsock_conn_close(port.conn);
+	peer_finish(&peer, &port);
+}
+
 /* --- many --- */
 
 static void a_thousand_connections(void **state)
@@ -368,6 +461,10 @@ int main(void)
 	    VSOCK_TEST(turns_are_fair),
 	    VSOCK_TEST(tiny_rx_buffer_breaks_the_device),
 	    VSOCK_TEST(reset_in_the_middle_closes_all),
+	    VSOCK_TEST(a_guest_that_never_stops_gets_turns),
+	    VSOCK_TEST_FLAGS(a_guest_that_never_stops_gets_turns),
+	    VSOCK_TEST(a_turn_ends_after_a_mebibyte),
+	    VSOCK_TEST_FLAGS(a_turn_ends_after_a_mebibyte),
 	    VSOCK_TEST(a_thousand_connections),
 	    VSOCK_TEST(close_in_each_callback),
 	    VSOCK_TEST(echo_from_the_callback),

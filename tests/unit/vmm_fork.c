@@ -227,22 +227,52 @@ static void test_rewind_after_a_reboot(void **state)
 	pv_template_unref(template);
 }
 
-static void test_restored_without_a_kernel_does_not_reboot(void **state)
+/* Goes on from itself, with something else to boot. */
+static void restore_with(struct guest *guest, pv_machine_fetch *fetch, void *fetch_ctx)
 {
-	struct guest *guest = *state;
 	struct pv_err err = PV_ERR_INIT;
 	start_and_pause(guest);
 	struct pv_template *template = freeze(guest->machine);
 	pv_machine_destroy(guest->machine);
 	guest->machine = NULL;
-	struct pv_machine_config boot = {
-	    .events = guest->config.events, .events_ctx = guest->config.events_ctx};
+	struct pv_machine_config boot = {.fetch = fetch,
+	    .fetch_ctx = fetch_ctx,
+	    .events = guest->config.events,
+	    .events_ctx = guest->config.events_ctx};
 	const struct pv_machine_restore options = {.boot = &boot};
 	if (pv_machine_restore(
 		&guest->machine, &guest->kvm, guest->loop, template, &options, &err) < 0)
 		fail_msg("%s", err.text);
 	pv_template_unref(template);
 	resume_it(guest->machine);
+}
+
+static int count_and_fail(void *ctx, struct pv_machine_boot *boot, struct pv_err *err)
+{
+	(void)boot;
+	++*(unsigned *)ctx;
+	return pv_err_set(err, PV_ERR_INPUT, ENOENT, "kernel `k`: it is gone");
+}
+
+static void test_what_is_booted_is_fetched_at_the_reset(void **state)
+{
+	struct guest *guest = *state;
+	struct pv_err err = PV_ERR_INIT;
+	unsigned calls = 0;
+	restore_with(guest, count_and_fail, &calls);
+	assert_int_equal(calls, 0);
+	assert_int_equal(pv_machine_reset(guest->machine, &err), -EINVAL);
+	assert_int_equal(calls, 1);
+	assert_string_equal(err.text, "cannot reset a machine that is stopped: the machine cannot "
+				      "be reset: kernel `k`: it is "
+				      "gone");
+}
+
+static void test_restored_without_a_kernel_does_not_reboot(void **state)
+{
+	struct guest *guest = *state;
+	struct pv_err err = PV_ERR_INIT;
+	restore_with(guest, NULL, NULL);
 	assert_int_equal(pv_machine_reset(guest->machine, &err), -EINVAL);
 	assert_string_equal(err.text,
 	    "cannot reset a machine that is stopped: the guest wants to reboot, but the machine "
@@ -322,6 +352,7 @@ int main(void)
 	    TEST(test_generations),
 	    TEST(test_rewinds_a_thousand_times),
 	    TEST(test_rewind_after_a_reboot),
+	    TEST(test_what_is_booted_is_fetched_at_the_reset),
 	    TEST(test_restored_without_a_kernel_does_not_reboot),
 	    TEST(test_wrong_states_are_refused),
 	    TEST(test_threads_may_fork_at_once),

@@ -127,7 +127,7 @@ static struct pv_ram_image *freeze(struct pv_ram *ram)
 
 static void fork_of(struct pv_ram *ram, struct pv_ram_image *image)
 {
-	if (pv_ram_init_private(ram, -1, image, NULL, &err) < 0)
+	if (pv_ram_init_private(ram, -1, image, NULL, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -453,9 +453,9 @@ static void test_no_mappings_are_left(void **state)
 	struct pv_ram_image *above;
 	int frozen = pv_ram_freeze(&ram, &above, &err);
 	/* The first one takes what freezing gave back. */
-	int forked = pv_ram_init_private(&other, -1, layer, NULL, &err);
+	int forked = pv_ram_init_private(&other, -1, layer, NULL, NULL, &err);
 	if (forked == 0)
-		forked = pv_ram_init_private(&child, -1, layer, NULL, &err);
+		forked = pv_ram_init_private(&child, -1, layer, NULL, NULL, &err);
 	munmap(room, count * PAGE);
 	if (frozen < 0 || forked < 0)
 		fail_msg("%s", err.text);

@@ -26,6 +26,7 @@
 
 #define HEADER	    4096u
 #define HEADER_HASH (HEADER - 64)
+#define DATA	    (2u << 20) /* where RAM begins */
 
 /* Counts in memory at 0x9000 and says `.` once. */
 PAYLOAD(counter, PRINT(".") "1: incl 0x1000; jmp 1b");
@@ -227,7 +228,7 @@ static void test_damaged_state_and_memory_are_refused(void **state)
 	struct fixture *fixture = *state;
 	make_file(fixture);
 	read_file(fixture);
-	const size_t begin = HEADER + (16 << 20);
+	const size_t begin = DATA + (16 << 20);
 	for (size_t at = begin; at < fixture->bytes.len;
 	     at += 1 + (fixture->bytes.len - begin) / 97) {
 		const uint8_t flipped = fixture->bytes.data[at] ^ 0x10;
@@ -236,7 +237,7 @@ static void test_damaged_state_and_memory_are_refused(void **state)
 		poke(fixture, at, &fixture->bytes.data[at], 1);
 	}
 	/* In data, and in a hole. */
-	static const size_t places[] = {HEADER + 0x100003, HEADER + 0x17f000, HEADER + 0x800000};
+	static const size_t places[] = {DATA + 0x100003, DATA + 0x17f000, DATA + 0x800000};
 	for (unsigned i = 0; i < 3; i++) {
 		const uint8_t flipped = fixture->bytes.data[places[i]] ^ 1;
 		poke(fixture, places[i], &flipped, 1);
@@ -265,8 +266,11 @@ static void test_lies_with_a_right_checksum_are_refused(void **state)
 	struct fixture *fixture = *state;
 	make_file(fixture);
 	read_file(fixture);
-	poke_header(fixture, 8, "\x03", 1);
-	refuse(fixture, false, "its format has version 3, and this provium reads version 2");
+	poke_header(fixture, 8, "\x04", 1);
+	refuse(fixture, false, "its format has version 4, and this provium reads versions 2 to 3");
+	/* Its RAM would begin behind the header. */
+	poke_header(fixture, 8, "\x02", 1);
+	refuse(fixture, false, "its header contradicts itself");
 	poke_header(fixture, 16, "aarch64", 8);
 	refuse(fixture, false, "it is of a guest for `aarch64`, and this host runs `x86_64`");
 	static const uint64_t values[] = {0, 1, 4095, 4096, 8192, 16u << 20, (16u << 20) + 4096,
@@ -288,7 +292,7 @@ static void test_lies_with_a_right_checksum_are_refused(void **state)
 	sizes[4] -= 4096;
 	poke_header(fixture, 32, sizes, sizeof(sizes));
 	assert_int_equal(truncate(fixture->path, (off_t)sizes[0]), 0);
-	poke(fixture, sizes[4], fixture->bytes.data + HEADER + (16 << 20), sizes[5]);
+	poke(fixture, sizes[4], fixture->bytes.data + DATA + (16 << 20), sizes[5]);
 	refuse(fixture, false, "it has 16777216 bytes of RAM, and the image has 16773120");
 }
 

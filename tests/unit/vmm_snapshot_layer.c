@@ -287,7 +287,7 @@ static uint64_t touch_marks(const struct pv_ram *ram)
 static void map_file(struct pv_ram *ram, const char *path)
 {
 	struct pv_template *template = layer_rig_open(path);
-	ok(pv_ram_init_private(ram, -1, template->ram, NULL, &err));
+	ok(pv_ram_init_private(ram, -1, template->ram, NULL, NULL, &err));
 	pv_template_unref(template);
 	assert_true(touch_marks(ram) > 0);
 }

@@ -61,9 +61,9 @@ static void test_a_base_that_is_not_what_it_was_is_refused(void **state)
 	assert_int_equal(rename(aside, rig->paths[0]), 0);
 	assert_int_equal(chmod(rig->paths[0], 0600), 0);
 	int fd = open(rig->paths[0], O_RDWR | O_CLOEXEC);
-	assert_int_equal(pwrite(fd, "x", 1, 4096 + LAYER_RIG_MARKS + 5), 1);
+	assert_int_equal(pwrite(fd, "x", 1, (2 << 20) + LAYER_RIG_MARKS + 5), 1);
 	refuse(rig->paths[2], -EBADMSG, "its memory is damaged at offset 0x200000");
-	assert_int_equal(pwrite(fd, "\0", 1, 4096 + LAYER_RIG_MARKS + 5), 1);
+	assert_int_equal(pwrite(fd, "\0", 1, (2 << 20) + LAYER_RIG_MARKS + 5), 1);
 	pv_template_unref(layer_rig_open(rig->paths[2]));
 	assert_int_equal(ftruncate(fd, (off_t)layer_rig_size(rig->paths[0]) - 1), 0);
 	refuse(rig->paths[2], -EBADMSG, "it is cut short, ");

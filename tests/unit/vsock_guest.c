@@ -33,9 +33,16 @@ static void config_interrupt(struct pv_virtio *dev)
 {
 }
 
+static void kick_later(struct pv_virtio *dev, unsigned queue)
+{
+	struct vsock_guest *guest = dev->transport_ctx;
+	guest->later[queue]++;
+}
+
 static const struct pv_virtio_transport transport = {
     .queue_interrupt = queue_interrupt,
     .config_interrupt = config_interrupt,
+    .kick_later = kick_later,
 };
 
 static uint16_t *word(struct vsock_guest *guest, unsigned queue, unsigned offset)

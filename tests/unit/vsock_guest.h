@@ -38,6 +38,7 @@ struct vsock_guest {
 	uint32_t rx_size[GUEST_RING_SIZE / 2]; /* of the buffer that is or was in the slot */
 	unsigned interrupts[3];
 	unsigned kicks[3];
+	unsigned later[3]; /* kicks that the device has asked its loop for */
 };
 
 /* Creates a device in fresh memory and brings it up as a driver does. `ram` is GUEST_RAM bytes of

@@ -1,0 +1,47 @@
+-- Files of workers: trees both ways, many files in a batch, and what a worker without privileges may read.
+local vm = provium:vm("v", "linux", {memory = "384M"}):boot()
+local worker = vm:spawn_worker()
+local worker_pid = worker:syscall("getpid").ret
+
+test("a worker takes trees both ways, and batches", function(t)
+	local dir = os.tmpname()
+	os.remove(dir)
+	assert(os.execute("mkdir -p " .. dir .. "/a/sub/deep && cd " .. dir .. "/a && for i in $(seq 100); do echo file $i > sub/$i; done && head -c 2000000 /dev/urandom > sub/deep/big && ln -s sub/7 link && chmod 640 sub/9"))
+	worker:push_dir(dir .. "/a", "/tmp/tree")
+	t:assert_eq(#worker:listdir("/tmp/tree/sub"), 101)
+	t:assert_eq(worker:read_file("/tmp/tree/link"), "file 7\n")
+	t:assert_eq(worker:stat("/tmp/tree/sub/9").perm, tonumber("640", 8))
+	worker:pull_dir("/tmp/tree", dir .. "/back")
+	t:assert(os.execute("diff -r " .. dir .. "/a " .. dir .. "/back"), "what came back differs")
+	local results = worker:batch(function(b)
+		for i = 1, 100 do b:read_file("/tmp/tree/sub/" .. i) end
+		for i = 1, 500 do b:syscall(39) end
+		b:rename("/tmp/tree/sub/1", "/tmp/tree/moved")
+	end)
+	for i = 1, 100 do t:assert_eq(results[i].ok, "file " .. i .. "\n") end
+	for i = 101, 600 do t:assert_eq(results[i].ok.ret, worker_pid) end
+	t:assert_eq(worker:read_file("/tmp/tree/moved"), "file 1\n")
+	os.execute("rm -rf " .. dir)
+	vm:run("rm -r /tmp/tree"):assert_ok()
+end)
+
+test("a worker without privileges follows what it may read, and no more", function(t)
+	local w = vm:spawn_worker()
+	vm:run("mkdir -p /tmp/public && echo one > /tmp/public/open && echo secret > /tmp/public/closed && chmod 600 /tmp/public/closed"):assert_ok()
+	t:assert_eq(w:syscall("setgid", 1000).ret, 0)
+	t:assert_eq(w:syscall("setuid", 1000).ret, 0)
+	local tail = w:tail_file("/tmp/public/open", {start = "beginning"})
+	t:assert_eq(tail:read_until("\n"), "one\n")
+	vm:run("echo two >> /tmp/public/open"):assert_ok()
+	t:assert_eq(tail:read_until("\n"), "two\n")
+	t:assert_contains(tostring(t:assert_raises(function() w:tail_file("/tmp/public/closed") end)), "Permission denied")
+	t:assert_contains(tostring(t:assert_raises(function() w:pull_file("/tmp/public/closed", "/tmp/never") end)), "Permission denied")
+	local dir = os.tmpname()
+	os.remove(dir)
+	t:assert_raises(function() w:pull_dir("/root", dir) end)
+	vm:run("echo three >> /tmp/public/open"):assert_ok()
+	t:assert_eq(tail:read_until("\n"), "three\n")
+	os.execute("rm -rf " .. dir)
+	t:assert_eq(w:join(), 0)
+	vm:run("rm -r /tmp/public"):assert_ok()
+end)
