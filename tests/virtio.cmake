@@ -23,7 +23,7 @@ target_sources(fuzz_virtio_pci PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/pci_watch.
 
 # The socket device has a driver of its own, which speaks packets.
 set(PV_VSOCK_TEST_GUEST ${CMAKE_SOURCE_DIR}/tests/unit/vsock_guest.c)
-foreach(name virtio_vsock virtio_vsock_queues)
+foreach(name virtio_vsock virtio_vsock_hostile virtio_vsock_queues)
 	pv_unit_test(${name} pv_virtio)
 	target_sources(unit_${name} PRIVATE ${PV_VSOCK_TEST_GUEST} ${CMAKE_SOURCE_DIR}/tests/unit/vsock_peer.c)
 endforeach()

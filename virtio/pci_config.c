@@ -30,6 +30,7 @@
 
 #define PCI_CAP_ID_VNDR	       0x09
 #define PCI_CAP_ID_MSIX	       0x11
+#define PCI_MSIX_FLAGS_QSIZE   0x07ff
 #define PCI_MSIX_FLAGS_MASKALL 0x4000
 #define PCI_MSIX_FLAGS_ENABLE  0x8000
 
@@ -96,6 +97,18 @@ static void put_caps(const struct pv_virtio_pci *pci, uint8_t *config)
 	pv_put_le16(msix + 2, pv_pci_msix_count(pci) - 1);
 	pv_put_le32(msix + 4, PV_PCI_MSIX_TABLE_OFFSET | 1);
 	pv_put_le32(msix + 8, PV_PCI_MSIX_PENDING_OFFSET | 1);
+}
+
+unsigned pv_pci_config_vectors(const uint8_t *config)
+{
+	return (pv_le16(config + CAP_MSIX + 2) & PCI_MSIX_FLAGS_QSIZE) + 1;
+}
+
+void pv_pci_config_put_vectors(struct pv_virtio_pci *pci)
+{
+	uint8_t *control = pci->state.config + CAP_MSIX + 2;
+	const uint16_t flags = pv_le16(control) & (uint16_t)~PCI_MSIX_FLAGS_QSIZE;
+	pv_put_le16(control, flags | (pv_pci_msix_count(pci) - 1));
 }
 
 static void put_writable(uint8_t *writable)

@@ -124,6 +124,9 @@ uint16_t pv_pci_config_command(const struct pv_virtio_pci *pci);
 uint32_t pv_pci_config_bar(const struct pv_virtio_pci *pci, unsigned bar);
 bool pv_pci_config_msix_enabled(const struct pv_virtio_pci *pci);
 bool pv_pci_config_msix_masked(const struct pv_virtio_pci *pci); /* the function's mask */
+/* How many vectors a configuration space names, and the way to name as many as there are. */
+unsigned pv_pci_config_vectors(const uint8_t *config);
+void pv_pci_config_put_vectors(struct pv_virtio_pci *pci);
 
 /* --- pci_msix.c --- */
 

@@ -71,9 +71,22 @@ void pv_virtio_pci_save(const struct pv_virtio_pci *pci, struct pv_pack *pack)
 	pv_pack_uint(pack, state->pending);
 }
 
+/*
+ * The function has as many vectors as its driver found: those of today, or one for each queue and
+ * one for changes, as all functions once had.
+ */
+static void load_vector_count(struct pv_virtio_pci *pci, const uint8_t *config)
+{
+	const unsigned once = pci->dev->queue_count + 1;
+	if (pv_pci_config_vectors(config) != once)
+		return;
+	pci->dev->vectors = (uint16_t)once;
+	pv_pci_config_put_vectors(pci);
+}
+
 /* The configuration space, which may differ from that of `pci` in what a guest can write. */
 static void load_config(
-    struct pv_fields *fields, const struct pv_virtio_pci *pci, struct pv_virtio_pci_state *state)
+    struct pv_fields *fields, struct pv_virtio_pci *pci, struct pv_virtio_pci_state *state)
 {
 	size_t len;
 	const uint8_t *config = pv_fields_bytes(fields, "config", PV_PCI_CONFIG_SIZE, &len);
@@ -83,6 +96,7 @@ static void load_config(
 		pv_fields_fail(fields, "the configuration space is cut off");
 		return;
 	}
+	load_vector_count(pci, config);
 	for (unsigned i = 0; i < PV_PCI_CONFIG_SIZE; i++) {
 		const uint8_t ours =
 		    pci->state.config[i] & ~(i == PCI_STATUS ? PCI_STATUS_INTERRUPT : 0);
@@ -174,6 +188,7 @@ int pv_virtio_pci_load(struct pv_virtio_pci *pci, const struct pv_val *val, stru
 		    "loaded",
 		    pci->dev->id);
 	const struct pv_virtio_pci_state fresh = pci->state;
+	const uint16_t vectors = pci->dev->vectors;
 	struct pv_virtio_pci_state next = fresh;
 	struct pv_fields fields = pv_fields_begin(val, "a virtio PCI function", err);
 	load_config(&fields, pci, &next);
@@ -191,6 +206,7 @@ int pv_virtio_pci_load(struct pv_virtio_pci *pci, const struct pv_val *val, stru
 	}
 	if (fields.status < 0) {
 		pci->state = fresh;
+		pci->dev->vectors = vectors;
 		return pv_err_prefix(err, "virtio device %u", pci->dev->id);
 	}
 	pv_virtio_pci_sync_doorbells(pci);

@@ -86,6 +86,15 @@ bool pv_call_has_room(struct pv_call *call)
 	return call->detached || pv_connection_has_room(&call->calls->connection);
 }
 
+bool pv_call_take_input(struct pv_call *call, struct pv_bytes *input, struct pv_span data)
+{
+	if (input->len + data.len <= PV_PROTOCOL_WINDOW &&
+	    pv_bytes_append(input, data.data, data.len) == 0)
+		return true;
+	pv_connection_break(&call->calls->connection);
+	return false;
+}
+
 static void finish(struct pv_call *call, int status)
 {
 	if (!call->detached) {

@@ -11,8 +11,8 @@
 #include "agent/guest/buffers.h"
 #include "agent/guest/connection.h"
 #include "agent/guest/file_news.h"
-#include "agent/guest/open_file.h"
 #include "agent/guest/identity.h"
+#include "agent/guest/open_file.h"
 #include "agent/guest/pool.h"
 #include "agent/guest/process.h"
 #include "agent/guest/reaper.h"
@@ -88,6 +88,10 @@ void pv_call_data(
 void pv_call_credit(struct pv_call *call, uint64_t credit);
 void pv_call_flush(struct pv_call *call);
 bool pv_call_has_room(struct pv_call *call);
+
+/* Appends a chunk to what waits of a call's input. False when the host sends more than the window
+ * allows, or there is no memory: then the connection is over. */
+bool pv_call_take_input(struct pv_call *call, struct pv_bytes *input, struct pv_span data);
 
 /* Queues and sends a frame from somebody else that is an answer of this call; with `last` the call
  * is over. */

@@ -157,14 +157,8 @@ static void feed_input(void *ctx, uint32_t events)
 static void take_chunk(struct pv_call *call, struct pv_span data)
 {
 	struct exec *exec = exec_of(call);
-	if (exec->input_ended)
+	if (exec->input_ended || !pv_call_take_input(call, &exec->input, data))
 		return;
-	if (exec->input.len + data.len > PV_PROTOCOL_WINDOW ||
-	    pv_bytes_append(&exec->input, data.data, data.len) < 0) {
-		/* The host ignores the credit rule, or there is no memory: the stream is no use. */
-		pv_connection_break(&call->calls->connection);
-		return;
-	}
 	write_input(exec);
 }
 

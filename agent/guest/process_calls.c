@@ -255,14 +255,8 @@ static void write_chunk(struct pv_call *call, struct pv_span data)
 {
 	struct writing *writing = (struct writing *)call;
 	struct pv_process_input *input = writing->input;
-	if (writing->ended)
+	if (writing->ended || !pv_call_take_input(call, &input->bytes, data))
 		return;
-	if (input->bytes.len + data.len > PV_PROTOCOL_WINDOW ||
-	    pv_bytes_append(&input->bytes, data.data, data.len) < 0) {
-		/* The host ignores the credit rule, or there is no memory: the stream is no use. */
-		pv_connection_break(&call->calls->connection);
-		return;
-	}
 	pv_process_input_feed(input);
 }
 

@@ -220,14 +220,8 @@ static void run(struct pv_pool_job *job)
 static void take_chunk(struct pv_call *call, struct pv_span data)
 {
 	struct pv_work *work = work_of(call);
-	if (work->input_ended)
+	if (work->input_ended || !pv_call_take_input(call, &work->input, data))
 		return;
-	if (work->input.len + data.len > PV_PROTOCOL_WINDOW ||
-	    pv_bytes_append(&work->input, data.data, data.len) < 0) {
-		/* The host ignores the credit rule, or there is no memory: the stream is no use. */
-		pv_connection_break(&call->calls->connection);
-		return;
-	}
 	pv_loop_wake(call->calls->loop);
 }
 

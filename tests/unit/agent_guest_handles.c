@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,20 +26,13 @@ struct opened {
 	int64_t handle;
 };
 
-static const char *in_folder(const struct agent_rig *rig, const char *name)
-{
-	static char path[256];
-	snprintf(path, sizeof(path), "%s/%s", rig->folder, name);
-	return path;
-}
-
 static struct opened open_file(
     const struct agent_rig *rig, const char *name, struct pv_agent_open how)
 {
 	struct pv_err err = PV_ERR_INIT;
 	struct opened file = {.by = {.agent = rig->agent}};
 	if (pv_agent_open_file(
-		&file.by, in_folder(rig, name), &how, &file.handle, &file.by.boot, &err) < 0)
+		&file.by, agent_rig_path(rig, name), &how, &file.handle, &file.by.boot, &err) < 0)
 		fail_msg("%s", err.text);
 	return file;
 }
@@ -85,7 +77,7 @@ static void a_file_is_written_moved_in_and_read(void **state)
 	struct stat info;
 	struct opened file = open_file(rig, "f",
 	    (struct pv_agent_open){.read = true, .write = true, .create = true, .perm = 0666});
-	assert_int_equal(stat(in_folder(rig, "f"), &info), 0);
+	assert_int_equal(stat(agent_rig_path(rig, "f"), &info), 0);
 	assert_int_equal(info.st_mode & 07777, 0666);
 	write_text(&file, "0123456789");
 	expect_read(&file, 5, "");
@@ -106,7 +98,7 @@ static void modes_are_those_of_open(void **state)
 	struct opened file = open_file(rig, "f", exclusive), other = {0};
 	write_text(&file, "one");
 	close_file(&file);
-	assert_int_equal(pv_agent_open_file(&file.by, in_folder(rig, "f"), &exclusive,
+	assert_int_equal(pv_agent_open_file(&file.by, agent_rig_path(rig, "f"), &exclusive,
 			     &other.handle, &other.by.boot, &err),
 	    -EEXIST);
 	assert_non_null(strstr(err.text, "open `/tmp/agent_rig"));
@@ -188,7 +180,7 @@ static void *reader_main(void *ctx)
 static void start_reader(struct agent_rig *rig, struct reader *reader)
 {
 	*reader = (struct reader){.err = PV_ERR_INIT};
-	assert_int_equal(mkfifo(in_folder(rig, "fifo"), 0600), 0);
+	assert_int_equal(mkfifo(agent_rig_path(rig, "fifo"), 0600), 0);
 	reader->file = open_file(rig, "fifo", (struct pv_agent_open){.read = true, .write = true});
 	assert_int_equal(pthread_create(&reader->thread, NULL, reader_main, reader), 0);
 	pv_loop_lock(rig->loop);

@@ -42,17 +42,7 @@ static uint8_t *make_pattern(size_t len)
 static struct pv_agent_exec_result run_with_input(
     struct agent_rig *rig, const char *script, const void *input, size_t len)
 {
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_agent_exec_result result;
-	const char *argv[] = {"sh", "-c", script};
-	struct pv_agent_exec exec = {.argv = argv,
-	    .argc = 3,
-	    .input = input,
-	    .input_len = len,
-	    .timeout_ns = PV_CLOCK_NEVER};
-	if (pv_agent_exec(PV_PRINCIPAL(rig->agent), &exec, &result, &err) < 0)
-		fail_msg("%s", err.text);
-	return result;
+	return agent_rig_run(PV_PRINCIPAL(rig->agent), script, input, len);
 }
 
 static void output_of_64_mib_comes_whole(void **state)

@@ -17,19 +17,9 @@
 #include "agent/host/path.h"
 #include "tests/unit/agent_rig.h"
 
-/* Where `name` lies in the test's folder; the text holds until the fourth call from now. */
-static const char *in_folder(const struct agent_rig *rig, const char *name)
-{
-	static char paths[4][256];
-	static unsigned next;
-	char *path = paths[next++ % 4];
-	snprintf(path, sizeof(paths[0]), "%s/%s", rig->folder, name);
-	return path;
-}
-
 static void make_file(const struct agent_rig *rig, const char *name)
 {
-	int fd = open(in_folder(rig, name), O_WRONLY | O_CREAT, 0600);
+	int fd = open(agent_rig_path(rig, name), O_WRONLY | O_CREAT, 0600);
 	assert_true(fd >= 0);
 	close(fd);
 }
@@ -43,8 +33,8 @@ static void a_list_names_every_entry_and_its_type(void **state)
 	enum pv_agent_entry_type type;
 	size_t at = 0, count = 0;
 	make_file(rig, "file");
-	assert_int_equal(mkdir(in_folder(rig, "dir"), 0700), 0);
-	assert_int_equal(symlink("/nowhere", in_folder(rig, "li\xff\nnk")), 0);
+	assert_int_equal(mkdir(agent_rig_path(rig, "dir"), 0700), 0);
+	assert_int_equal(symlink("/nowhere", agent_rig_path(rig, "li\xff\nnk")), 0);
 	assert_int_equal(pv_agent_list(PV_PRINCIPAL(rig->agent), rig->folder, &list, &err), 0);
 	for (; pv_agent_list_next(&list, &at, &name, &type); count++) {
 		if (strcmp(name, "file") == 0)
@@ -96,23 +86,26 @@ static void directories_are_made_with_their_permissions(void **state)
 	const struct pv_principal *by = PV_PRINCIPAL(rig->agent);
 	struct pv_err err = PV_ERR_INIT;
 	struct stat info;
-	assert_int_equal(pv_agent_mkdir(by, in_folder(rig, "a"), false, 01777, &err), 0);
-	assert_int_equal(stat(in_folder(rig, "a"), &info), 0);
+	assert_int_equal(pv_agent_mkdir(by, agent_rig_path(rig, "a"), false, 01777, &err), 0);
+	assert_int_equal(stat(agent_rig_path(rig, "a"), &info), 0);
 	assert_int_equal(info.st_mode, S_IFDIR | 01777);
-	assert_int_equal(pv_agent_mkdir(by, in_folder(rig, "a"), false, 0755, &err), -EEXIST);
-	assert_int_equal(pv_agent_mkdir(by, in_folder(rig, "b/c/d"), false, 0700, &err), -ENOENT);
-	assert_int_equal(pv_agent_mkdir(by, in_folder(rig, "b//c/d"), true, 0700, &err), 0);
-	assert_int_equal(stat(in_folder(rig, "b/c"), &info), 0);
+	assert_int_equal(pv_agent_mkdir(by, agent_rig_path(rig, "a"), false, 0755, &err), -EEXIST);
+	assert_int_equal(
+	    pv_agent_mkdir(by, agent_rig_path(rig, "b/c/d"), false, 0700, &err), -ENOENT);
+	assert_int_equal(pv_agent_mkdir(by, agent_rig_path(rig, "b//c/d"), true, 0700, &err), 0);
+	assert_int_equal(stat(agent_rig_path(rig, "b/c"), &info), 0);
 	assert_int_equal(info.st_mode, S_IFDIR | 0755);
-	assert_int_equal(stat(in_folder(rig, "b/c/d"), &info), 0);
+	assert_int_equal(stat(agent_rig_path(rig, "b/c/d"), &info), 0);
 	assert_int_equal(info.st_mode, S_IFDIR | 0700);
 	/* What is there already keeps its permissions. */
-	assert_int_equal(pv_agent_mkdir(by, in_folder(rig, "b/c/d"), true, 0755, &err), 0);
-	assert_int_equal(stat(in_folder(rig, "b/c/d"), &info), 0);
+	assert_int_equal(pv_agent_mkdir(by, agent_rig_path(rig, "b/c/d"), true, 0755, &err), 0);
+	assert_int_equal(stat(agent_rig_path(rig, "b/c/d"), &info), 0);
 	assert_int_equal(info.st_mode, S_IFDIR | 0700);
 	make_file(rig, "file");
-	assert_int_equal(pv_agent_mkdir(by, in_folder(rig, "file"), true, 0755, &err), -EEXIST);
-	assert_int_equal(pv_agent_mkdir(by, in_folder(rig, "file/x"), true, 0755, &err), -EEXIST);
+	assert_int_equal(
+	    pv_agent_mkdir(by, agent_rig_path(rig, "file"), true, 0755, &err), -EEXIST);
+	assert_int_equal(
+	    pv_agent_mkdir(by, agent_rig_path(rig, "file/x"), true, 0755, &err), -EEXIST);
 }
 
 static void names_are_removed_and_renamed(void **state)
@@ -123,19 +116,20 @@ static void names_are_removed_and_renamed(void **state)
 	make_file(rig, "from");
 	make_file(rig, "to");
 	assert_int_equal(
-	    pv_agent_rename(by, in_folder(rig, "from"), in_folder(rig, "to"), &err), 0);
-	assert_int_equal(access(in_folder(rig, "from"), F_OK), -1);
+	    pv_agent_rename(by, agent_rig_path(rig, "from"), agent_rig_path(rig, "to"), &err), 0);
+	assert_int_equal(access(agent_rig_path(rig, "from"), F_OK), -1);
 	assert_int_equal(
-	    pv_agent_rename(by, in_folder(rig, "from"), in_folder(rig, "to"), &err), -ENOENT);
+	    pv_agent_rename(by, agent_rig_path(rig, "from"), agent_rig_path(rig, "to"), &err),
+	    -ENOENT);
 	assert_non_null(strstr(err.text, "/from` to `/tmp/agent_rig"));
 	assert_non_null(strstr(err.text, "No such file or directory"));
-	assert_int_equal(mkdir(in_folder(rig, "dir"), 0700), 0);
+	assert_int_equal(mkdir(agent_rig_path(rig, "dir"), 0700), 0);
 	make_file(rig, "dir/inside");
-	assert_int_equal(pv_agent_unlink(by, in_folder(rig, "dir"), &err), -ENOTEMPTY);
-	assert_int_equal(pv_agent_unlink(by, in_folder(rig, "dir/inside"), &err), 0);
-	assert_int_equal(pv_agent_unlink(by, in_folder(rig, "dir"), &err), 0);
-	assert_int_equal(pv_agent_unlink(by, in_folder(rig, "to"), &err), 0);
-	assert_int_equal(pv_agent_unlink(by, in_folder(rig, "to"), &err), -ENOENT);
+	assert_int_equal(pv_agent_unlink(by, agent_rig_path(rig, "dir"), &err), -ENOTEMPTY);
+	assert_int_equal(pv_agent_unlink(by, agent_rig_path(rig, "dir/inside"), &err), 0);
+	assert_int_equal(pv_agent_unlink(by, agent_rig_path(rig, "dir"), &err), 0);
+	assert_int_equal(pv_agent_unlink(by, agent_rig_path(rig, "to"), &err), 0);
+	assert_int_equal(pv_agent_unlink(by, agent_rig_path(rig, "to"), &err), -ENOENT);
 	assert_non_null(strstr(err.text, "unlink `/tmp/agent_rig"));
 }
 

@@ -22,18 +22,9 @@
 #include "base/fd.h"
 #include "tests/unit/agent_rig.h"
 
-static const char *in_folder(const struct agent_rig *rig, const char *name)
-{
-	static char paths[4][256];
-	static unsigned next;
-	char *path = paths[next++ % 4];
-	snprintf(path, sizeof(paths[0]), "%s/%s", rig->folder, name);
-	return path;
-}
-
 static void append(const struct agent_rig *rig, const char *name, const char *text)
 {
-	int fd = open(in_folder(rig, name), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int fd = open(agent_rig_path(rig, name), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	assert_int_equal(pv_fd_write_all(fd, text, strlen(text)), 0);
 	close(fd);
@@ -44,8 +35,8 @@ static struct pv_agent_stream *tail(
 {
 	struct pv_err err = PV_ERR_INIT;
 	struct pv_agent_stream *stream;
-	if (pv_agent_stream_tail(
-		PV_PRINCIPAL(rig->agent), in_folder(rig, name), from, offset, &stream, &err) < 0)
+	if (pv_agent_stream_tail(PV_PRINCIPAL(rig->agent), agent_rig_path(rig, name), from, offset,
+		&stream, &err) < 0)
 		fail_msg("%s", err.text);
 	return stream;
 }
@@ -130,7 +121,7 @@ static void a_tail_beyond_the_end_waits_there(void **state)
 {
 	struct agent_rig *rig = *state;
 	append(rig, "f", "0123456789");
-	int fd = open(in_folder(rig, "f"), O_WRONLY | O_APPEND | O_CLOEXEC);
+	int fd = open(agent_rig_path(rig, "f"), O_WRONLY | O_APPEND | O_CLOEXEC);
 	struct pv_agent_stream *stream = tail(rig, "f", PV_AGENT_STREAM_FROM_START, 10);
 	assert_int_equal(pv_fd_write_all(fd, "x", 1), 0);
 	expect(rig, stream, "x");
@@ -159,10 +150,10 @@ static void a_rotation_by_renaming_loses_nothing(void **state)
 	struct agent_rig *rig = *state;
 	uint64_t offset;
 	append(rig, "log", "old ");
-	int writer = open(in_folder(rig, "log"), O_WRONLY | O_APPEND | O_CLOEXEC);
+	int writer = open(agent_rig_path(rig, "log"), O_WRONLY | O_APPEND | O_CLOEXEC);
 	struct pv_agent_stream *stream = tail(rig, "log", PV_AGENT_STREAM_FROM_START, 0);
 	expect(rig, stream, "old ");
-	assert_int_equal(rename(in_folder(rig, "log"), in_folder(rig, "log.1")), 0);
+	assert_int_equal(rename(agent_rig_path(rig, "log"), agent_rig_path(rig, "log.1")), 0);
 	/* The daemon does not know yet, and the new file is there already, empty. */
 	assert_int_equal(pv_fd_write_all(writer, "late ", 5), 0);
 	expect(rig, stream, "late ");
@@ -179,7 +170,7 @@ static void a_rotation_by_renaming_loses_nothing(void **state)
 	assert_int_equal(offset, strlen("old late later last "));
 	/* And again, this time with the new file in place at once. */
 	append(rig, "log.tmp", "third");
-	assert_int_equal(rename(in_folder(rig, "log.tmp"), in_folder(rig, "log")), 0);
+	assert_int_equal(rename(agent_rig_path(rig, "log.tmp"), agent_rig_path(rig, "log")), 0);
 	expect(rig, stream, "third");
 	assert_true(has_rotation(rig, stream, 1, &offset));
 	assert_false(has_rotation(rig, stream, 2, &offset));
@@ -189,27 +180,27 @@ static void a_rotation_by_renaming_loses_nothing(void **state)
 static void a_rotation_behind_a_symbolic_link_is_seen(void **state)
 {
 	struct agent_rig *rig = *state;
-	assert_int_equal(mkdir(in_folder(rig, "d"), 0700), 0);
+	assert_int_equal(mkdir(agent_rig_path(rig, "d"), 0700), 0);
 	append(rig, "d/log", "one ");
-	assert_int_equal(symlink("d/log", in_folder(rig, "link")), 0);
+	assert_int_equal(symlink("d/log", agent_rig_path(rig, "link")), 0);
 	struct pv_agent_stream *stream = tail(rig, "link", PV_AGENT_STREAM_FROM_START, 0);
-	assert_int_equal(rename(in_folder(rig, "d/log"), in_folder(rig, "d/log.1")), 0);
+	assert_int_equal(rename(agent_rig_path(rig, "d/log"), agent_rig_path(rig, "d/log.1")), 0);
 	append(rig, "d/log", "two ");
 	expect(rig, stream, "one two ");
 	append(rig, "other", "three ");
-	assert_int_equal(symlink("other", in_folder(rig, "link.new")), 0);
-	assert_int_equal(rename(in_folder(rig, "link.new"), in_folder(rig, "link")), 0);
+	assert_int_equal(symlink("other", agent_rig_path(rig, "link.new")), 0);
+	assert_int_equal(rename(agent_rig_path(rig, "link.new"), agent_rig_path(rig, "link")), 0);
 	expect(rig, stream, "three ");
 	/* From here on that is the folder to look at. */
-	assert_int_equal(mkdir(in_folder(rig, "e"), 0700), 0);
+	assert_int_equal(mkdir(agent_rig_path(rig, "e"), 0700), 0);
 	append(rig, "e/log", "four ");
-	assert_int_equal(symlink("e/log", in_folder(rig, "link.new")), 0);
-	assert_int_equal(rename(in_folder(rig, "link.new"), in_folder(rig, "link")), 0);
+	assert_int_equal(symlink("e/log", agent_rig_path(rig, "link.new")), 0);
+	assert_int_equal(rename(agent_rig_path(rig, "link.new"), agent_rig_path(rig, "link")), 0);
 	expect(rig, stream, "four ");
-	assert_int_equal(unlink(in_folder(rig, "e/log")), 0);
+	assert_int_equal(unlink(agent_rig_path(rig, "e/log")), 0);
 	append(rig, "e/log.tmp", "five ");
 	/* What tells of it is the folder: the old file is gone. */
-	assert_int_equal(rename(in_folder(rig, "e/log.tmp"), in_folder(rig, "e/log")), 0);
+	assert_int_equal(rename(agent_rig_path(rig, "e/log.tmp"), agent_rig_path(rig, "e/log")), 0);
 	expect(rig, stream, "five ");
 	pv_agent_stream_close(stream);
 }
@@ -220,7 +211,7 @@ static void a_truncated_file_ends_the_stream(void **state)
 	append(rig, "f", "content");
 	struct pv_agent_stream *stream = tail(rig, "f", PV_AGENT_STREAM_FROM_START, 0);
 	expect(rig, stream, "content");
-	assert_int_equal(truncate(in_folder(rig, "f"), 3), 0);
+	assert_int_equal(truncate(agent_rig_path(rig, "f"), 3), 0);
 	assert_int_equal(wait_for_end(rig, stream), 0);
 	assert_true(pv_agent_stream_is_truncated(stream));
 	pv_agent_stream_close(stream);
@@ -245,9 +236,9 @@ static void a_file_of_proc_is_read_and_not_taken_for_truncated(void **state)
 static void a_fifo_is_followed_to_its_end(void **state)
 {
 	struct agent_rig *rig = *state;
-	assert_int_equal(mkfifo(in_folder(rig, "fifo"), 0600), 0);
+	assert_int_equal(mkfifo(agent_rig_path(rig, "fifo"), 0600), 0);
 	struct pv_agent_stream *stream = tail(rig, "fifo", PV_AGENT_STREAM_FROM_END, 0);
-	int writer = open(in_folder(rig, "fifo"), O_WRONLY | O_CLOEXEC);
+	int writer = open(agent_rig_path(rig, "fifo"), O_WRONLY | O_CLOEXEC);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(pv_fd_write_all(writer, "piece", 5), 0);
 		expect(rig, stream, "piece");
@@ -269,7 +260,7 @@ static void an_open_file_is_followed_from_its_position(void **state)
 	int64_t handle;
 	append(rig, "f", "0123456789");
 	assert_int_equal(
-	    pv_agent_open_file(&by, in_folder(rig, "f"), &how, &handle, &by.boot, &err), 0);
+	    pv_agent_open_file(&by, agent_rig_path(rig, "f"), &how, &handle, &by.boot, &err), 0);
 	assert_int_equal(pv_agent_handle_read(&by, handle, 4, &bytes, &err), 0);
 	assert_int_equal(pv_agent_stream_handle(&by, handle, &stream, &err), 0);
 	expect(rig, stream, "456789");
@@ -295,8 +286,8 @@ static void an_unread_stream_stops_its_source_and_nobody_else(void **state)
 	struct pv_bytes bytes = {0};
 	struct pv_agent_exec_result made;
 	char script[200];
-	snprintf(
-	    script, sizeof(script), "seq -f %%015g 1 %d > %s", SIZE / 16, in_folder(rig, "big"));
+	snprintf(script, sizeof(script), "seq -f %%015g 1 %d > %s", SIZE / 16,
+	    agent_rig_path(rig, "big"));
 	made = agent_rig_shell(rig, script);
 	agent_rig_free(&made);
 	struct pv_agent_stream *unread = tail(rig, "big", PV_AGENT_STREAM_FROM_START, 0);

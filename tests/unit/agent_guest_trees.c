@@ -22,15 +22,6 @@
 #include "base/fd.h"
 #include "tests/unit/agent_rig.h"
 
-static const char *in_folder(const struct agent_rig *rig, const char *name)
-{
-	static char paths[4][256];
-	static unsigned next;
-	char *path = paths[next++ % 4];
-	snprintf(path, sizeof(paths[0]), "%s/%s", rig->folder, name);
-	return path;
-}
-
 /* Runs a script in the test's folder, which must succeed. */
 static void script(const struct agent_rig *rig, const char *text)
 {
@@ -43,16 +34,16 @@ static void script(const struct agent_rig *rig, const char *text)
 static void push(const struct agent_rig *rig, const char *from, const char *to, bool directory)
 {
 	struct pv_err err = PV_ERR_INIT;
-	if (pv_agent_push(PV_PRINCIPAL(rig->agent), in_folder(rig, from), in_folder(rig, to),
-		directory, &err) < 0)
+	if (pv_agent_push(PV_PRINCIPAL(rig->agent), agent_rig_path(rig, from),
+		agent_rig_path(rig, to), directory, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
 static void pull(const struct agent_rig *rig, const char *from, const char *to, bool directory)
 {
 	struct pv_err err = PV_ERR_INIT;
-	if (pv_agent_pull(PV_PRINCIPAL(rig->agent), in_folder(rig, from), in_folder(rig, to),
-		directory, &err) < 0)
+	if (pv_agent_pull(PV_PRINCIPAL(rig->agent), agent_rig_path(rig, from),
+		agent_rig_path(rig, to), directory, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -108,7 +99,7 @@ static void one_file_goes_there_and_back(void **state)
 	pull(rig, "a/sub/link", "way", false);
 	script(rig, "cmp a/binary target && test -L way && test $(stat -c %a target) = 604");
 	assert_int_equal(pv_agent_pull(PV_PRINCIPAL(rig->agent), "/proc/self/status",
-			     in_folder(rig, "status"), false, &err),
+			     agent_rig_path(rig, "status"), false, &err),
 	    0);
 	script(rig, "grep -q ^VmRSS: status");
 	script(rig, "chmod -R u+w .");
@@ -120,24 +111,31 @@ static void errors_say_which_end_and_what(void **state)
 	const struct pv_principal *by = PV_PRINCIPAL(rig->agent);
 	struct pv_err err = PV_ERR_INIT;
 	script(rig, "mkdir a && printf 1 > a/file && mkdir -p b/file");
-	assert_int_equal(pv_agent_push(by, "/nope", in_folder(rig, "x"), false, &err), -ENOENT);
+	assert_int_equal(
+	    pv_agent_push(by, "/nope", agent_rig_path(rig, "x"), false, &err), -ENOENT);
 	assert_string_equal(err.text, "read `/nope` failed: No such file or directory");
 	assert_int_equal(
-	    pv_agent_push(by, in_folder(rig, "a"), in_folder(rig, "x"), false, &err), -EISDIR);
+	    pv_agent_push(by, agent_rig_path(rig, "a"), agent_rig_path(rig, "x"), false, &err),
+	    -EISDIR);
 	assert_int_equal(
-	    pv_agent_push(by, in_folder(rig, "a/file"), in_folder(rig, "x"), true, &err), -ENOTDIR);
-	assert_int_equal(pv_agent_push(by, in_folder(rig, "a"), "/nowhere/x", true, &err), -ENOENT);
+	    pv_agent_push(by, agent_rig_path(rig, "a/file"), agent_rig_path(rig, "x"), true, &err),
+	    -ENOTDIR);
+	assert_int_equal(
+	    pv_agent_push(by, agent_rig_path(rig, "a"), "/nowhere/x", true, &err), -ENOENT);
 	assert_string_equal(err.text, "push `/nowhere/x`: No such file or directory");
 	assert_int_equal(
-	    pv_agent_push(by, in_folder(rig, "a"), in_folder(rig, "b"), true, &err), -EISDIR);
+	    pv_agent_push(by, agent_rig_path(rig, "a"), agent_rig_path(rig, "b"), true, &err),
+	    -EISDIR);
 	assert_non_null(strstr(err.text, "/b`: file: Is a directory"));
-	assert_int_equal(pv_agent_pull(by, "/nope", in_folder(rig, "x"), false, &err), -ENOENT);
+	assert_int_equal(
+	    pv_agent_pull(by, "/nope", agent_rig_path(rig, "x"), false, &err), -ENOENT);
 	assert_string_equal(err.text, "pull `/nope`: No such file or directory");
 	assert_int_equal(
-	    pv_agent_pull(by, in_folder(rig, "a"), in_folder(rig, "b"), true, &err), -EISDIR);
+	    pv_agent_pull(by, agent_rig_path(rig, "a"), agent_rig_path(rig, "b"), true, &err),
+	    -EISDIR);
 	assert_non_null(strstr(err.text, "/b/file` failed: Is a directory"));
 	assert_int_equal(
-	    pv_agent_pull(by, in_folder(rig, "a/file"), "/nowhere/x", false, &err), -ENOENT);
+	    pv_agent_pull(by, agent_rig_path(rig, "a/file"), "/nowhere/x", false, &err), -ENOENT);
 	assert_string_equal(err.text, "write `/nowhere/x` failed: No such file or directory");
 	/* Nothing of all this is left in the agent. */
 	pv_loop_lock(rig->loop);
@@ -181,7 +179,7 @@ static void put_file(struct pv_bytes *row, const char *name)
 /* Builds at `in`, in pieces of `piece` bytes, and finishes the row. */
 static int build(const struct agent_rig *rig, const char *in, struct pv_bytes *row, size_t piece)
 {
-	struct pv_tree_build *tree = pv_tree_build_create(in_folder(rig, in), true, 0777);
+	struct pv_tree_build *tree = pv_tree_build_create(agent_rig_path(rig, in), true, 0777);
 	int status = 0;
 	for (size_t at = 0; at < row->len && status == 0; at += piece) {
 		size_t len = row->len - at < piece ? row->len - at : piece;

@@ -184,21 +184,6 @@ static void closing_ends_the_group_also_when_it_does_not_want_to(void **state)
 	assert_group_gone(rig, left.pid);
 }
 
-/* The agent's own memory, in KiB; its files are not part of it. */
-static long agent_memory(struct agent_rig *rig)
-{
-	char path[64], line[128];
-	long value = -1;
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)rig->pid);
-	FILE *file = fopen(path, "r");
-	assert_non_null(file);
-	while (value < 0 && fgets(line, sizeof(line), file))
-		sscanf(line, "VmHWM: %ld", &value);
-	fclose(file);
-	assert_true(value > 0);
-	return value;
-}
-
 static void output_of_100_mib_waits_outside_of_the_agents_memory(void **state)
 {
 	struct agent_rig *rig = *state;
@@ -206,9 +191,9 @@ static void output_of_100_mib_waits_outside_of_the_agents_memory(void **state)
 	    start(rig, "head -c 104857600 /dev/zero | tr '\\0' x; echo end >&2");
 	while (is_running(rig, &process))
 		;
-	assert_true(agent_memory(rig) < 16 * 1024);
+	assert_true(agent_rig_peak_memory(rig->pid) < 16 * 1024);
 	struct pv_agent_exec_result result = wait_for(rig, &process, PV_CLOCK_NEVER);
-	assert_true(agent_memory(rig) < 16 * 1024);
+	assert_true(agent_rig_peak_memory(rig->pid) < 16 * 1024);
 	assert_int_equal(result.out.len, 100 * MIB);
 	for (size_t i = 0; i < result.out.len; i += 4093)
 		assert_int_equal(result.out.data[i], 'x');

@@ -293,13 +293,7 @@ int agent_rig_teardown(void **state)
 
 struct pv_agent_exec_result agent_rig_shell(struct agent_rig *rig, const char *script)
 {
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_agent_exec_result result;
-	const char *argv[] = {"sh", "-c", script};
-	struct pv_agent_exec exec = {.argv = argv, .argc = 3, .timeout_ns = PV_CLOCK_NEVER};
-	if (pv_agent_exec(PV_PRINCIPAL(rig->agent), &exec, &result, &err) < 0)
-		fail_msg("%s", err.text);
-	return result;
+	return agent_rig_run(PV_PRINCIPAL(rig->agent), script, NULL, 0);
 }
 
 void agent_rig_free(struct pv_agent_exec_result *result)
@@ -312,4 +306,43 @@ void agent_rig_assert_text(const struct pv_bytes *bytes, const char *text)
 {
 	if (bytes->len != strlen(text) || memcmp(bytes->data, text, bytes->len) != 0)
 		fail_msg("`%.*s` is not `%s`", (int)bytes->len, (const char *)bytes->data, text);
+}
+
+const char *agent_rig_path(const struct agent_rig *rig, const char *name)
+{
+	static char paths[4][256];
+	static unsigned next;
+	char *path = paths[next++ % 4];
+	snprintf(path, sizeof(paths[0]), "%s/%s", rig->folder, name);
+	return path;
+}
+
+long agent_rig_peak_memory(int64_t pid)
+{
+	char path[64], line[128];
+	long value = -1;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	FILE *file = fopen(path, "r");
+	assert_non_null(file);
+	while (value < 0 && fgets(line, sizeof(line), file))
+		sscanf(line, "VmHWM: %ld", &value);
+	fclose(file);
+	assert_true(value > 0);
+	return value;
+}
+
+struct pv_agent_exec_result agent_rig_run(
+    const struct pv_principal *by, const char *script, const void *input, size_t len)
+{
+	struct pv_err err = PV_ERR_INIT;
+	struct pv_agent_exec_result result;
+	const char *argv[] = {"sh", "-c", script};
+	struct pv_agent_exec exec = {.argv = argv,
+	    .argc = 3,
+	    .input = input,
+	    .input_len = len,
+	    .timeout_ns = PV_CLOCK_NEVER};
+	if (pv_agent_exec(by, &exec, &result, &err) < 0)
+		fail_msg("%s", err.text);
+	return result;
 }

@@ -6,6 +6,8 @@
 #ifndef PV_TESTS_UNIT_AGENT_RIG_H
 #define PV_TESTS_UNIT_AGENT_RIG_H
 
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "agent/host/client.h"
@@ -42,6 +44,17 @@ void agent_rig_suspend(struct agent_rig *rig);
 void agent_rig_wake(struct agent_rig *rig);
 /* Kills the agent, and starts another one in its place. */
 void agent_rig_replace(struct agent_rig *rig);
+
+/* Where `name` lies in the test's folder; the text holds until the fourth call from now. */
+const char *agent_rig_path(const struct agent_rig *rig, const char *name);
+
+/* The most memory that a process has used, in KiB; its files are not part of it. */
+long agent_rig_peak_memory(int64_t pid);
+
+/* Runs `sh -c script` on somebody's behalf, with input, and gives the result; fails the test when
+ * that cannot be started. */
+struct pv_agent_exec_result agent_rig_run(
+    const struct pv_principal *by, const char *script, const void *input, size_t len);
 
 /* Runs `sh -c script` and gives the result; fails the test when that cannot be started. Finish the
  * buffers by agent_rig_free. */

@@ -43,22 +43,6 @@ static struct pv_principal start_worker(struct agent_rig *rig, int64_t *pid)
 	    .agent = rig->agent, .worker = worker.number, .boot = worker.boot};
 }
 
-static struct pv_agent_exec_result run(
-    const struct pv_principal *by, const char *script, const void *input, size_t len)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_agent_exec_result result;
-	const char *argv[] = {"sh", "-c", script};
-	struct pv_agent_exec exec = {.argv = argv,
-	    .argc = 3,
-	    .input = input,
-	    .input_len = len,
-	    .timeout_ns = PV_CLOCK_NEVER};
-	if (pv_agent_exec(by, &exec, &result, &err) < 0)
-		fail_msg("%s", err.text);
-	return result;
-}
-
 static struct pv_agent_process start(const struct pv_principal *by, const char *script)
 {
 	struct pv_err err = PV_ERR_INIT;
@@ -86,7 +70,7 @@ static void a_worker_is_a_process_whose_children_are_its_own(void **state)
 	int64_t pid, other_pid;
 	struct pv_principal worker = start_worker(rig, &pid), other = start_worker(rig, &other_pid);
 	assert_true(pid != other_pid && pid != rig->pid && worker.worker != other.worker);
-	struct pv_agent_exec_result result = run(&worker, "echo $PPID", NULL, 0);
+	struct pv_agent_exec_result result = agent_rig_run(&worker, "echo $PPID", NULL, 0);
 	assert_int_equal(atoi(pv_bytes_text(&result.out)), pid);
 	agent_rig_free(&result);
 	result = agent_rig_shell(rig, "echo $PPID");
@@ -121,12 +105,12 @@ static void files_and_much_data_go_through_a_worker(void **state)
 	assert_memory_equal(content.data, data, 8 * MIB);
 	pv_bytes_finish(&content);
 	struct pv_agent_exec_result result =
-	    run(&worker, "cat; cat >&2 /proc/self/comm", data, 8 * MIB);
+	    agent_rig_run(&worker, "cat; cat >&2 /proc/self/comm", data, 8 * MIB);
 	assert_int_equal(result.out.len, 8 * MIB);
 	assert_memory_equal(result.out.data, data, 8 * MIB);
 	agent_rig_assert_text(&result.err, "cat\n");
 	agent_rig_free(&result);
-	result = run(&worker, "head -c 67108864 /dev/zero", NULL, 0);
+	result = agent_rig_run(&worker, "head -c 67108864 /dev/zero", NULL, 0);
 	assert_int_equal(result.out.len, 64 * MIB);
 	agent_rig_free(&result);
 	assert_int_equal(pv_agent_read_file(&worker, "/nowhere", &content, &err), -ENOENT);
@@ -230,7 +214,7 @@ static void a_stopped_worker_holds_up_nobody_else(void **state)
 	int64_t pid;
 	struct pv_principal worker = start_worker(rig, &pid), other = start_worker(rig, NULL);
 	assert_int_equal(kill((pid_t)pid, SIGSTOP), 0);
-	struct pv_agent_exec_result result = run(&other, "echo there", NULL, 0);
+	struct pv_agent_exec_result result = agent_rig_run(&other, "echo there", NULL, 0);
 	agent_rig_assert_text(&result.out, "there\n");
 	agent_rig_free(&result);
 	result = agent_rig_shell(rig, "echo here");
@@ -241,24 +225,10 @@ static void a_stopped_worker_holds_up_nobody_else(void **state)
 	assert_int_equal(pv_agent_stat(&worker, "/", true, &info, &err), 0);
 }
 
-/* The largest that a process has been, in KiB. */
-static long peak_memory(int64_t pid)
-{
-	char path[64], line[128];
-	long value = -1;
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	FILE *file = fopen(path, "r");
-	assert_non_null(file);
-	while (value < 0 && fgets(line, sizeof(line), file))
-		sscanf(line, "VmHWM: %ld", &value);
-	fclose(file);
-	assert_true(value > 0);
-	return value;
-}
-
 static void *write_much(void *ctx)
 {
-	struct pv_agent_exec_result result = run(ctx, "head -c 67108864 /dev/zero", NULL, 0);
+	struct pv_agent_exec_result result =
+	    agent_rig_run(ctx, "head -c 67108864 /dev/zero", NULL, 0);
 	assert_int_equal(result.out.len, 64 * MIB);
 	agent_rig_free(&result);
 	return NULL;
@@ -285,8 +255,8 @@ static void a_host_that_does_not_read_stops_workers_not_memory(void **state)
 	}
 	pv_loop_unlock(rig->loop);
 	pthread_join(thread, NULL);
-	assert_true(peak_memory(rig->pid) < 16 * 1024);
-	assert_true(peak_memory(pid) < 16 * 1024);
+	assert_true(agent_rig_peak_memory(rig->pid) < 16 * 1024);
+	assert_true(agent_rig_peak_memory(pid) < 16 * 1024);
 	assert_int_equal(join(&worker, false), 0);
 }
 
@@ -353,7 +323,7 @@ static void identity_of_a_worker_is_that_of_its_calls_programs_and_files(void **
 	assert_int_equal(
 	    pv_agent_syscall(PV_PRINCIPAL(rig->agent), &getuid_call, &called, &err), 0);
 	assert_int_equal(called.ret, 0);
-	struct pv_agent_exec_result result = run(&worker, "id -u", NULL, 0);
+	struct pv_agent_exec_result result = agent_rig_run(&worker, "id -u", NULL, 0);
 	agent_rig_assert_text(&result.out, "65534\n");
 	agent_rig_free(&result);
 	struct pv_bytes content = {0};

@@ -12,47 +12,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/loop.h"
-
-#define LONG_ENOUGH (60 * PV_CLOCK_SECOND)
-#define MS	    INT64_C(1000000)
-
-static struct pv_loop *new_loop(void)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_loop *loop = NULL;
-	if (pv_loop_create(&loop, &err) < 0)
-		fail_msg("%s", err.text);
-	return loop;
-}
-
-static struct pv_loop *started_loop(void)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_loop *loop = new_loop();
-	if (pv_loop_start(loop, &err) < 0)
-		fail_msg("%s", err.text);
-	return loop;
-}
-
-static int new_event(unsigned count)
-{
-	int fd = eventfd(count, EFD_CLOEXEC | EFD_NONBLOCK);
-	assert_true(fd >= 0);
-	return fd;
-}
-
-static void ring(int fd)
-{
-	uint64_t one = 1;
-	assert_int_equal(pv_fd_write_all(fd, &one, sizeof(one)), 0);
-}
+#include "tests/unit/loop_rig.h"
 
 static void hush(int fd)
 {
@@ -60,55 +26,14 @@ static void hush(int fd)
 	assert_int_equal(pv_fd_read_all(fd, &count, sizeof(count)), 0);
 }
 
-/* [locked] Waits until `*value` is at least `want`. */
-static void wait_for(struct pv_loop *loop, const int *value, int want)
-{
-	int64_t deadline = pv_clock_deadline(LONG_ENOUGH);
-	while (*value < want) {
-		if (pv_loop_wait(loop, deadline) < 0)
-			fail_msg("waited in vain: %d of %d", *value, want);
-	}
-}
-
-static void watch(struct pv_loop *loop, struct pv_loop_watch *at, int fd,
-    void (*ready)(void *, uint32_t), void *ctx)
-{
-	struct pv_err err = PV_ERR_INIT;
-	if (pv_loop_watch_add(loop, at, fd, EPOLLIN, ready, ctx, &err) < 0)
-		fail_msg("%s", err.text);
-}
-
 /* --- timers --- */
-
-struct log {
-	struct pv_loop *loop;
-	int entries[64];
-	int count;
-};
-
-struct logged_timer {
-	struct pv_loop_timer timer;
-	struct log *log;
-	int mark;
-	int quit_at; /* ends the loop when the log is this long */
-};
-
-static void note(void *ctx)
-{
-	struct logged_timer *logged = ctx;
-	struct log *log = logged->log;
-	log->entries[log->count++] = logged->mark;
-	if (log->count == logged->quit_at)
-		pv_loop_quit(log->loop);
-	pv_loop_wake(log->loop);
-}
 
 static void timers_fire_in_order_of_deadline_then_of_setting(void **state)
 {
 	static const int delays[] = {9, 3, 3, 7, 1, 0, 3, 5, 9, 2};
 	enum { COUNT = sizeof(delays) / sizeof(delays[0]) };
-	struct log log = {.loop = new_loop()};
-	struct logged_timer timers[COUNT] = {0};
+	struct loop_rig_log log = {.loop = loop_rig_new()};
+	struct loop_rig_timer timers[COUNT] = {0};
 	int64_t start = pv_clock_now();
 	pv_loop_lock(log.loop);
 	for (int i = 0; i < COUNT; i++) {
@@ -116,12 +41,12 @@ static void timers_fire_in_order_of_deadline_then_of_setting(void **state)
 		timers[i].mark = i;
 		timers[i].quit_at = COUNT;
 		assert_int_equal(pv_loop_timer_set(log.loop, &timers[i].timer,
-				     start + delays[i] * MS, note, &timers[i]),
+				     start + delays[i] * LOOP_RIG_MS, loop_rig_note, &timers[i]),
 		    0);
 	}
 	pv_loop_unlock(log.loop);
 	pv_loop_run(log.loop);
-	assert_true(pv_clock_now() >= start + 9 * MS);
+	assert_true(pv_clock_now() >= start + 9 * LOOP_RIG_MS);
 	static const int order[COUNT] = {5, 4, 9, 1, 2, 6, 7, 3, 0, 8};
 	assert_memory_equal(log.entries, order, sizeof(order));
 	pv_loop_destroy(log.loop);
@@ -129,22 +54,22 @@ static void timers_fire_in_order_of_deadline_then_of_setting(void **state)
 
 static void cleared_and_moved_timers_obey(void **state)
 {
-	struct log log = {.loop = new_loop()};
-	struct logged_timer timers[40] = {0};
+	struct loop_rig_log log = {.loop = loop_rig_new()};
+	struct loop_rig_timer timers[40] = {0};
 	int64_t start = pv_clock_now();
 	pv_loop_lock(log.loop);
 	for (int i = 0; i < 40; i++) {
-		timers[i] = (struct logged_timer){.log = &log, .mark = i, .quit_at = 20};
-		pv_loop_timer_set(
-		    log.loop, &timers[i].timer, start + (i * 17 % 40) * 1000, note, &timers[i]);
+		timers[i] = (struct loop_rig_timer){.log = &log, .mark = i, .quit_at = 20};
+		pv_loop_timer_set(log.loop, &timers[i].timer, start + (i * 17 % 40) * 1000,
+		    loop_rig_note, &timers[i]);
 	}
 	/* Odd ones go, even ones get the reversed order. */
 	for (int i = 0; i < 40; i++) {
 		if (i % 2)
 			pv_loop_timer_clear(&timers[i].timer);
 		else
-			pv_loop_timer_set(
-			    log.loop, &timers[i].timer, start + (40 - i) * 1000, note, &timers[i]);
+			pv_loop_timer_set(log.loop, &timers[i].timer, start + (40 - i) * 1000,
+			    loop_rig_note, &timers[i]);
 		assert_int_equal(timers[i].timer.heap_index != 0, i % 2 == 0);
 	}
 	pv_loop_timer_clear(&timers[1].timer);
@@ -159,7 +84,7 @@ static void cleared_and_moved_timers_obey(void **state)
 static void a_random_heap_stays_in_order(void **state)
 {
 	enum { COUNT = 500 };
-	struct pv_loop *loop = new_loop();
+	struct pv_loop *loop = loop_rig_new();
 	struct pv_loop_timer *timers = calloc(COUNT, sizeof(*timers));
 	unsigned seed = 12345;
 	pv_loop_lock(loop);
@@ -167,7 +92,7 @@ static void a_random_heap_stays_in_order(void **state)
 		seed = seed * 1103515245 + 12345;
 		struct pv_loop_timer *timer = &timers[(seed >> 8) % COUNT];
 		if ((seed >> 20) % 3)
-			pv_loop_timer_set(loop, timer, (int64_t)(seed >> 4), note, NULL);
+			pv_loop_timer_set(loop, timer, (int64_t)(seed >> 4), loop_rig_note, NULL);
 		else
 			pv_loop_timer_clear(timer);
 	}
@@ -192,23 +117,24 @@ static void a_random_heap_stays_in_order(void **state)
 
 static void a_sleeping_loop_notices_an_earlier_timer(void **state)
 {
-	struct log log = {.loop = started_loop()};
-	struct logged_timer far = {.log = &log, .mark = 1}, near = {.log = &log, .mark = 2};
+	struct loop_rig_log log = {.loop = loop_rig_start()};
+	struct loop_rig_timer far = {.log = &log, .mark = 1}, near = {.log = &log, .mark = 2};
 	pv_loop_lock(log.loop);
 	int64_t now = pv_clock_now();
-	pv_loop_timer_set(log.loop, &far.timer, now + 3600 * PV_CLOCK_SECOND, note, &far);
+	pv_loop_timer_set(log.loop, &far.timer, now + 3600 * PV_CLOCK_SECOND, loop_rig_note, &far);
 	/*
 	 * Gives the loop the time to fall asleep with the far one; the test holds in either case.
 	 */
-	assert_int_equal(pv_loop_wait(log.loop, now + 20 * MS), -ETIMEDOUT);
-	pv_loop_timer_set(log.loop, &near.timer, pv_clock_now() + MS, note, &near);
-	wait_for(log.loop, &log.count, 1);
+	assert_int_equal(pv_loop_wait(log.loop, now + 20 * LOOP_RIG_MS), -ETIMEDOUT);
+	pv_loop_timer_set(
+	    log.loop, &near.timer, pv_clock_now() + LOOP_RIG_MS, loop_rig_note, &near);
+	loop_rig_wait(log.loop, &log.count, 1);
 	assert_int_equal(log.entries[0], 2);
 	/* A deadline in the past, before the beginning of the clock even, is now. */
-	pv_loop_timer_set(log.loop, &near.timer, 0, note, &near);
-	wait_for(log.loop, &log.count, 2);
-	pv_loop_timer_set(log.loop, &near.timer, -5, note, &near);
-	wait_for(log.loop, &log.count, 3);
+	pv_loop_timer_set(log.loop, &near.timer, 0, loop_rig_note, &near);
+	loop_rig_wait(log.loop, &log.count, 2);
+	pv_loop_timer_set(log.loop, &near.timer, -5, loop_rig_note, &near);
+	loop_rig_wait(log.loop, &log.count, 3);
 	pv_loop_timer_clear(&far.timer);
 	pv_loop_unlock(log.loop);
 	pv_loop_destroy(log.loop);
@@ -240,13 +166,13 @@ static void hear(void *ctx, uint32_t events)
 
 static void a_timer_that_rearms_itself_at_once_starves_nobody(void **state)
 {
-	struct greedy greedy = {.loop = started_loop(), .fd = new_event(0)};
+	struct greedy greedy = {.loop = loop_rig_start(), .fd = loop_rig_event(0)};
 	pv_loop_lock(greedy.loop);
-	watch(greedy.loop, &greedy.watch, greedy.fd, hear, &greedy);
+	loop_rig_watch(greedy.loop, &greedy.watch, greedy.fd, hear, &greedy);
 	pv_loop_timer_set(greedy.loop, &greedy.timer, 0, rearm_at_once, &greedy);
 	for (int i = 1; i <= 20; i++) {
-		ring(greedy.fd);
-		wait_for(greedy.loop, &greedy.heard, i);
+		loop_rig_ring(greedy.fd);
+		loop_rig_wait(greedy.loop, &greedy.heard, i);
 	}
 	assert_true(greedy.fired > 0);
 	pv_loop_timer_clear(&greedy.timer);
@@ -260,13 +186,13 @@ static void a_timer_that_rearms_itself_at_once_starves_nobody(void **state)
 
 static void a_watch_added_from_another_thread_is_heard(void **state)
 {
-	struct greedy greedy = {.loop = started_loop(), .fd = new_event(0)};
+	struct greedy greedy = {.loop = loop_rig_start(), .fd = loop_rig_event(0)};
 	pv_loop_lock(greedy.loop);
 	/* Let the loop fall asleep first. */
-	assert_int_equal(pv_loop_wait(greedy.loop, pv_clock_now() + 20 * MS), -ETIMEDOUT);
-	watch(greedy.loop, &greedy.watch, greedy.fd, hear, &greedy);
-	ring(greedy.fd);
-	wait_for(greedy.loop, &greedy.heard, 1);
+	assert_int_equal(pv_loop_wait(greedy.loop, pv_clock_now() + 20 * LOOP_RIG_MS), -ETIMEDOUT);
+	loop_rig_watch(greedy.loop, &greedy.watch, greedy.fd, hear, &greedy);
+	loop_rig_ring(greedy.fd);
+	loop_rig_wait(greedy.loop, &greedy.heard, 1);
 	pv_loop_watch_remove(&greedy.watch);
 	pv_loop_watch_remove(&greedy.watch);
 	assert_null(greedy.watch.loop);
@@ -312,18 +238,19 @@ static void survive(void *ctx, uint32_t events)
 	}
 	hush(self->fd);
 	/* Time for stale events to do harm, were they delivered. */
-	pv_loop_timer_set(crowd->loop, &crowd->end, pv_clock_now() + 20 * MS, leave, crowd);
+	pv_loop_timer_set(
+	    crowd->loop, &crowd->end, pv_clock_now() + 20 * LOOP_RIG_MS, leave, crowd);
 }
 
 static void a_callback_may_remove_watches_whose_events_are_fetched(void **state)
 {
-	struct crowd crowd = {.loop = new_loop()};
+	struct crowd crowd = {.loop = loop_rig_new()};
 	pv_loop_lock(crowd.loop);
 	for (int i = 0; i < 16; i++) {
 		struct member *member = calloc(1, sizeof(*member));
 		member->crowd = &crowd;
-		member->fd = new_event(1);
-		watch(crowd.loop, &member->watch, member->fd, survive, member);
+		member->fd = loop_rig_event(1);
+		loop_rig_watch(crowd.loop, &member->watch, member->fd, survive, member);
 		crowd.members[i] = member;
 	}
 	pv_loop_unlock(crowd.loop);
@@ -374,12 +301,13 @@ static void replace_the_other(struct pair *pair, int other)
 {
 	pair->ran++;
 	pv_loop_watch_remove(&pair->watches[other]);
-	int silent = new_event(0);
+	int silent = loop_rig_event(0);
 	pair->silent_fd = dup2(silent, pair->fds[other]);
 	pv_fd_close(&silent);
-	watch(pair->loop, &pair->silent_watch, pair->silent_fd, must_not_run, pair);
+	loop_rig_watch(pair->loop, &pair->silent_watch, pair->silent_fd, must_not_run, pair);
 	hush(pair->fds[!other]);
-	pv_loop_timer_set(pair->loop, &pair->end, pv_clock_now() + 20 * MS, end_pair, pair);
+	pv_loop_timer_set(
+	    pair->loop, &pair->end, pv_clock_now() + 20 * LOOP_RIG_MS, end_pair, pair);
 }
 
 static void first_ready(void *ctx, uint32_t events)
@@ -395,11 +323,11 @@ static void second_ready(void *ctx, uint32_t events)
 static void a_stale_event_does_not_reach_the_new_owner_of_a_number(void **state)
 {
 	struct pair pair = {
-	    .loop = new_loop(), .fds = {new_event(1), new_event(1)}
-	   };
+	    .loop = loop_rig_new(), .fds = {loop_rig_event(1), loop_rig_event(1)}
+	 };
 	pv_loop_lock(pair.loop);
-	watch(pair.loop, &pair.watches[0], pair.fds[0], first_ready, &pair);
-	watch(pair.loop, &pair.watches[1], pair.fds[1], second_ready, &pair);
+	loop_rig_watch(pair.loop, &pair.watches[0], pair.fds[0], first_ready, &pair);
+	loop_rig_watch(pair.loop, &pair.watches[1], pair.fds[1], second_ready, &pair);
 	pv_loop_unlock(pair.loop);
 	pv_loop_run(pair.loop);
 	assert_int_equal(pair.ran, 1);
@@ -419,17 +347,18 @@ static void mute_the_other(void *ctx, uint32_t events)
 	pair->ran++;
 	pv_loop_watch_set(&pair->watches[0], 0);
 	pv_loop_watch_set(&pair->watches[1], 0);
-	pv_loop_timer_set(pair->loop, &pair->end, pv_clock_now() + 20 * MS, end_pair, pair);
+	pv_loop_timer_set(
+	    pair->loop, &pair->end, pv_clock_now() + 20 * LOOP_RIG_MS, end_pair, pair);
 }
 
 static void a_muted_watch_is_silent_at_once_and_hears_again_later(void **state)
 {
 	struct pair pair = {
-	    .loop = new_loop(), .fds = {new_event(1), new_event(1)}
-	   };
+	    .loop = loop_rig_new(), .fds = {loop_rig_event(1), loop_rig_event(1)}
+	 };
 	pv_loop_lock(pair.loop);
-	watch(pair.loop, &pair.watches[0], pair.fds[0], mute_the_other, &pair);
-	watch(pair.loop, &pair.watches[1], pair.fds[1], mute_the_other, &pair);
+	loop_rig_watch(pair.loop, &pair.watches[0], pair.fds[0], mute_the_other, &pair);
+	loop_rig_watch(pair.loop, &pair.watches[1], pair.fds[1], mute_the_other, &pair);
 	pv_loop_unlock(pair.loop);
 	pv_loop_run(pair.loop);
 	assert_int_equal(pair.ran, 1);
@@ -451,17 +380,19 @@ static void remove_self(void *ctx, uint32_t events)
 	pair->ran++;
 	pv_loop_watch_remove(&pair->watches[0]);
 	pv_loop_timer_clear(&pair->end);
-	pv_loop_timer_set(pair->loop, &pair->end, pv_clock_now() + 10 * MS, end_pair, pair);
+	pv_loop_timer_set(
+	    pair->loop, &pair->end, pv_clock_now() + 10 * LOOP_RIG_MS, end_pair, pair);
 }
 
 static void a_callback_may_remove_its_own_watch(void **state)
 {
 	struct pair pair = {
-	    .loop = new_loop(), .fds = {new_event(1), -1}
-	 };
+	    .loop = loop_rig_new(), .fds = {loop_rig_event(1), -1}
+	  };
 	pv_loop_lock(pair.loop);
-	watch(pair.loop, &pair.watches[0], pair.fds[0], remove_self, &pair);
-	pv_loop_timer_set(pair.loop, &pair.end, pv_clock_deadline(LONG_ENOUGH), end_pair, &pair);
+	loop_rig_watch(pair.loop, &pair.watches[0], pair.fds[0], remove_self, &pair);
+	pv_loop_timer_set(
+	    pair.loop, &pair.end, pv_clock_deadline(LOOP_RIG_LONG_ENOUGH), end_pair, &pair);
 	pv_loop_unlock(pair.loop);
 	pv_loop_run(pair.loop);
 	assert_int_equal(pair.ran, 1);
@@ -471,18 +402,18 @@ static void a_callback_may_remove_its_own_watch(void **state)
 
 static void a_timer_may_clear_another_that_is_due(void **state)
 {
-	struct log log = {.loop = new_loop()};
-	struct logged_timer timers[3] = {0};
+	struct loop_rig_log log = {.loop = loop_rig_new()};
+	struct loop_rig_timer timers[3] = {0};
 	pv_loop_lock(log.loop);
 	for (int i = 0; i < 3; i++)
-		timers[i] = (struct logged_timer){.log = &log, .mark = i, .quit_at = 2};
+		timers[i] = (struct loop_rig_timer){.log = &log, .mark = i, .quit_at = 2};
 	/* The first one's callback is pv_loop_timer_clear of the second itself. */
 	struct pv_loop_timer killer = {0};
-	pv_loop_timer_set(log.loop, &timers[0].timer, 1, note, &timers[0]);
+	pv_loop_timer_set(log.loop, &timers[0].timer, 1, loop_rig_note, &timers[0]);
 	pv_loop_timer_set(
 	    log.loop, &killer, 2, (void (*)(void *))pv_loop_timer_clear, &timers[1].timer);
-	pv_loop_timer_set(log.loop, &timers[1].timer, 3, note, &timers[1]);
-	pv_loop_timer_set(log.loop, &timers[2].timer, 4, note, &timers[2]);
+	pv_loop_timer_set(log.loop, &timers[1].timer, 3, loop_rig_note, &timers[1]);
+	pv_loop_timer_set(log.loop, &timers[2].timer, 4, loop_rig_note, &timers[2]);
 	pv_loop_unlock(log.loop);
 	pv_loop_run(log.loop);
 	assert_int_equal(log.count, 2);
@@ -508,7 +439,7 @@ static void what_is_deferred_is_done_once_when_the_lock_is_dropped(void **state)
 	struct {
 		struct pv_loop *loop;
 		unsigned count;
-	} deferred = {.loop = new_loop()};
+	} deferred = {.loop = loop_rig_new()};
 	pv_loop_lock(deferred.loop);
 	pv_loop_defer(deferred.loop, count_deferred, &deferred);
 	pv_loop_defer(deferred.loop, count_deferred, &deferred);
@@ -529,7 +460,7 @@ static void count_plainly(void *ctx)
 static void waiting_does_what_is_deferred_and_more_than_there_is_room_for_is_done_at_once(
     void **state)
 {
-	struct pv_loop *loop = new_loop();
+	struct pv_loop *loop = loop_rig_new();
 	unsigned counts[9] = {0};
 	pv_loop_lock(loop);
 	for (int i = 0; i < 9; i++)
@@ -546,14 +477,14 @@ static void waiting_does_what_is_deferred_and_more_than_there_is_room_for_is_don
 static void what_cannot_be_watched_is_refused_in_words(void **state)
 {
 	struct pv_err err = PV_ERR_INIT;
-	struct pv_loop *loop = new_loop();
+	struct pv_loop *loop = loop_rig_new();
 	struct pv_loop_watch a = {0}, b = {0};
-	int fd = new_event(0);
+	int fd = loop_rig_event(0);
 	pv_loop_lock(loop);
 	assert_int_equal(pv_loop_watch_add(loop, &a, -1, EPOLLIN, hear, NULL, &err), -EBADF);
 	assert_int_equal(pv_loop_watch_add(loop, &a, 1000000, EPOLLIN, hear, NULL, &err), -EBADF);
 	assert_null(a.loop);
-	watch(loop, &a, fd, hear, NULL);
+	loop_rig_watch(loop, &a, fd, hear, NULL);
 	assert_int_equal(pv_loop_watch_add(loop, &b, fd, EPOLLIN, hear, NULL, &err), -EEXIST);
 	assert_int_equal(pv_loop_watch_add(loop, &a, fd, EPOLLIN, hear, NULL, &err), -EEXIST);
 	assert_true(err.text[0] != '\0');

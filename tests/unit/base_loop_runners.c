@@ -22,42 +22,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/loop.h"
-
-#define LONG_ENOUGH (60 * PV_CLOCK_SECOND)
-#define MS	    INT64_C(1000000)
-
-static struct pv_loop *new_loop(void)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_loop *loop = NULL;
-	if (pv_loop_create(&loop, &err) < 0)
-		fail_msg("%s", err.text);
-	return loop;
-}
-
-static struct pv_loop *started_loop(void)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_loop *loop = new_loop();
-	if (pv_loop_start(loop, &err) < 0)
-		fail_msg("%s", err.text);
-	return loop;
-}
-
-static void wait_for(struct pv_loop *loop, const int *value, int want)
-{
-	int64_t deadline = pv_clock_deadline(LONG_ENOUGH);
-	while (*value < want) {
-		if (pv_loop_wait(loop, deadline) < 0)
-			fail_msg("waited in vain: %d of %d", *value, want);
-	}
-}
-
-static void ring(int fd)
-{
-	uint64_t one = 1;
-	assert_int_equal(pv_fd_write_all(fd, &one, sizeof(one)), 0);
-}
+#include "tests/unit/loop_rig.h"
 
 /* An eventfd that is emptied by its callback. */
 struct bell {
@@ -86,7 +51,7 @@ static void hear(void *ctx, uint32_t events)
 
 static void ring_from_timer(void *ctx)
 {
-	ring(((struct bell *)ctx)->fd);
+	loop_rig_ring(((struct bell *)ctx)->fd);
 }
 
 static void hang(struct bell *bell, struct pv_loop *loop, uint32_t events)
@@ -109,18 +74,18 @@ static void take_down(struct bell *bell)
 static void a_waiter_runs_callbacks_itself(void **state)
 {
 	/* Nobody else could. */
-	struct pv_loop *loop = new_loop();
+	struct pv_loop *loop = loop_rig_new();
 	struct bell bell;
 	pv_loop_adopt_waiter(loop);
 	pv_loop_lock(loop);
 	hang(&bell, loop, EPOLLIN | EPOLLET);
-	pv_loop_timer_set(loop, &bell.timer, pv_clock_now() + MS, ring_from_timer, &bell);
-	wait_for(loop, &bell.heard, 1);
+	pv_loop_timer_set(loop, &bell.timer, pv_clock_now() + LOOP_RIG_MS, ring_from_timer, &bell);
+	loop_rig_wait(loop, &bell.heard, 1);
 	assert_true(bell.here);
 	assert_true(pthread_equal(bell.thread, pthread_self()));
 	assert_false(pv_loop_is_here(loop));
 	/* Without anything to do its waits end in time. */
-	int64_t deadline = pv_clock_now() + 3 * MS / 2;
+	int64_t deadline = pv_clock_now() + 3 * LOOP_RIG_MS / 2;
 	assert_int_equal(pv_loop_wait(loop, deadline), -ETIMEDOUT);
 	assert_true(pv_clock_now() >= deadline);
 	assert_int_equal(pv_loop_wait(loop, 0), -ETIMEDOUT);
@@ -131,14 +96,14 @@ static void a_waiter_runs_callbacks_itself(void **state)
 
 static void while_the_waiter_is_away_the_loop_thread_is_there(void **state)
 {
-	struct pv_loop *loop = started_loop();
+	struct pv_loop *loop = loop_rig_start();
 	struct bell bell;
 	pv_loop_adopt_waiter(loop);
 	pv_loop_lock(loop);
 	hang(&bell, loop, EPOLLIN | EPOLLET);
 	/* The timer is due, the waiter does not wait. */
 	pv_loop_timer_set(loop, &bell.timer, pv_clock_now(), ring_from_timer, &bell);
-	int64_t deadline = pv_clock_deadline(LONG_ENOUGH);
+	int64_t deadline = pv_clock_deadline(LOOP_RIG_LONG_ENOUGH);
 	while (bell.heard == 0 && pv_clock_now() < deadline) {
 		pv_loop_unlock(loop);
 		sched_yield();
@@ -177,13 +142,13 @@ static void *play(void *ctx)
 
 static void a_wake_reaches_the_waiter_among_sleepers(void **state)
 {
-	struct game game = {.loop = started_loop()};
+	struct game game = {.loop = loop_rig_start()};
 	pthread_t thread;
 	pv_loop_adopt_waiter(game.loop);
 	pthread_create(&thread, NULL, play, &game);
 	pv_loop_lock(game.loop);
 	pv_loop_start_helper(game.loop);
-	int64_t deadline = pv_clock_deadline(LONG_ENOUGH);
+	int64_t deadline = pv_clock_deadline(LOOP_RIG_LONG_ENOUGH);
 	while (game.ball < STROKES) {
 		if (game.ball % 2 == 0) {
 			game.ball++;
@@ -202,21 +167,21 @@ static void *quit_and_ring(void *ctx)
 	struct bell *bell = ctx;
 	pv_loop_stop(bell->loop);
 	/* The loop thread has ended, the waiter sleeps on. */
-	ring(bell->fd);
+	loop_rig_ring(bell->fd);
 	return NULL;
 }
 
 static void the_loop_thread_ends_while_a_waiter_sleeps(void **state)
 {
 	for (int i = 0; i < 50; i++) {
-		struct pv_loop *loop = started_loop();
+		struct pv_loop *loop = loop_rig_start();
 		struct bell bell;
 		pthread_t thread;
 		pv_loop_adopt_waiter(loop);
 		pv_loop_lock(loop);
 		hang(&bell, loop, EPOLLIN | EPOLLET);
 		pthread_create(&thread, NULL, quit_and_ring, &bell);
-		wait_for(loop, &bell.heard, 1);
+		loop_rig_wait(loop, &bell.heard, 1);
 		pv_loop_unlock(loop);
 		pthread_join(thread, NULL);
 		pv_loop_lock(loop);
@@ -264,7 +229,7 @@ static void let_end(struct job *job)
 
 static void a_job_that_blocks_holds_up_no_callback(void **state)
 {
-	struct job job = {.loop = started_loop(),
+	struct job job = {.loop = loop_rig_start(),
 	    .lock = PTHREAD_MUTEX_INITIALIZER,
 	    .changed = PTHREAD_COND_INITIALIZER};
 	struct bell bell;
@@ -275,26 +240,26 @@ static void a_job_that_blocks_holds_up_no_callback(void **state)
 	assert_int_equal(pv_loop_start_helper(job.loop), 0);
 	assert_true(pv_loop_hand_over(job.loop, work, &job));
 	assert_false(pv_loop_hand_over(job.loop, work, &job));
-	wait_for(job.loop, &job.begun, 1);
+	loop_rig_wait(job.loop, &job.begun, 1);
 	for (int i = 1; i <= 100; i++) {
 		pv_loop_unlock(job.loop);
-		ring(bell.fd);
+		loop_rig_ring(bell.fd);
 		pv_loop_lock(job.loop);
-		wait_for(job.loop, &bell.heard, i);
+		loop_rig_wait(job.loop, &bell.heard, i);
 	}
 	assert_false(pv_loop_hand_over(job.loop, work, &job));
 	assert_int_equal(job.done, 0);
 	pv_loop_unlock(job.loop);
 	let_end(&job);
 	pv_loop_lock(job.loop);
-	wait_for(job.loop, &job.done, 1);
+	loop_rig_wait(job.loop, &job.done, 1);
 	/* It may still be on its way back from there. */
 	while (!pv_loop_hand_over(job.loop, work, &job)) {
 		pv_loop_unlock(job.loop);
 		sched_yield();
 		pv_loop_lock(job.loop);
 	}
-	wait_for(job.loop, &job.done, 2);
+	loop_rig_wait(job.loop, &job.done, 2);
 	take_down(&bell);
 	pv_loop_unlock(job.loop);
 	pv_loop_destroy(job.loop);
@@ -326,7 +291,7 @@ static void hear_and_send(void *ctx, uint32_t events)
 static void the_helper_does_what_its_own_callback_hands_over(void **state)
 {
 	/* Nobody else runs callbacks. */
-	struct errand errand = {.bell = {.loop = new_loop()}};
+	struct errand errand = {.bell = {.loop = loop_rig_new()}};
 	struct pv_loop *loop = errand.bell.loop;
 	struct pv_err err = PV_ERR_INIT;
 	errand.bell.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -336,8 +301,8 @@ static void the_helper_does_what_its_own_callback_hands_over(void **state)
 			     EPOLLIN | EPOLLET, hear_and_send, &errand, &err),
 	    0);
 	for (int i = 1; i <= 100; i++) {
-		ring(errand.bell.fd);
-		wait_for(loop, &errand.done, i);
+		loop_rig_ring(errand.bell.fd);
+		loop_rig_wait(loop, &errand.done, i);
 		assert_true(pthread_equal(errand.did, errand.bell.thread));
 		/* It has done it, and is about to say so to the loop. */
 		pv_loop_unlock(loop);
@@ -354,7 +319,7 @@ static void the_helper_does_what_its_own_callback_hands_over(void **state)
 static void events_that_another_thread_has_served_are_dropped(void **state)
 {
 	enum { BELLS = 8, ROUNDS = 500 };
-	struct pv_loop *loop = started_loop();
+	struct pv_loop *loop = loop_rig_start();
 	struct bell bells[BELLS];
 	pv_loop_adopt_waiter(loop);
 	pv_loop_lock(loop);
@@ -365,10 +330,10 @@ static void events_that_another_thread_has_served_are_dropped(void **state)
 	for (int round = 1; round <= ROUNDS; round++) {
 		pv_loop_unlock(loop);
 		for (int i = 0; i < BELLS; i++)
-			ring(bells[i].fd);
+			loop_rig_ring(bells[i].fd);
 		pv_loop_lock(loop);
 		for (int i = 0; i < BELLS; i++)
-			wait_for(loop, &bells[i].heard, round);
+			loop_rig_wait(loop, &bells[i].heard, round);
 	}
 	for (int i = 0; i < BELLS; i++) {
 		assert_int_equal(bells[i].heard, ROUNDS);
@@ -388,7 +353,7 @@ static void hear_and_quit(void *ctx, uint32_t events)
 
 static void events_of_a_run_that_ends_come_in_the_next(void **state)
 {
-	struct pv_loop *loop = new_loop();
+	struct pv_loop *loop = loop_rig_new();
 	struct pv_err err = PV_ERR_INIT;
 	struct bell bells[3];
 	pv_loop_lock(loop);
@@ -397,7 +362,7 @@ static void events_of_a_run_that_ends_come_in_the_next(void **state)
 		pv_loop_watch_remove(&bells[i].watch);
 		pv_loop_watch_add(loop, &bells[i].watch, bells[i].fd, EPOLLIN | EPOLLET,
 		    hear_and_quit, &bells[i], &err);
-		ring(bells[i].fd);
+		loop_rig_ring(bells[i].fd);
 	}
 	pv_loop_unlock(loop);
 	for (int run = 1; run <= 3; run++) {
@@ -465,7 +430,7 @@ static void *churn_about(void *ctx)
 
 static void waiter_helper_and_others_may_churn(void **state)
 {
-	struct churn churn = {.loop = started_loop()};
+	struct churn churn = {.loop = loop_rig_start()};
 	pthread_t threads[2];
 	pv_loop_adopt_waiter(churn.loop);
 	pv_loop_lock(churn.loop);
@@ -481,7 +446,7 @@ static void waiter_helper_and_others_may_churn(void **state)
 	pv_loop_lock(churn.loop);
 	int before = churn.fired;
 	pv_loop_timer_set(churn.loop, &last, 0, count, &churn);
-	wait_for(churn.loop, &churn.fired, before + 1);
+	loop_rig_wait(churn.loop, &churn.fired, before + 1);
 	pv_loop_unlock(churn.loop);
 	pv_loop_destroy(churn.loop);
 }

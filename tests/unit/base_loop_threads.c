@@ -23,81 +23,13 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/loop.h"
-
-#define LONG_ENOUGH (60 * PV_CLOCK_SECOND)
-#define MS	    INT64_C(1000000)
-
-static struct pv_loop *new_loop(void)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_loop *loop = NULL;
-	if (pv_loop_create(&loop, &err) < 0)
-		fail_msg("%s", err.text);
-	return loop;
-}
-
-static struct pv_loop *started_loop(void)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_loop *loop = new_loop();
-	if (pv_loop_start(loop, &err) < 0)
-		fail_msg("%s", err.text);
-	return loop;
-}
-
-static int new_event(unsigned count)
-{
-	int fd = eventfd(count, EFD_CLOEXEC | EFD_NONBLOCK);
-	assert_true(fd >= 0);
-	return fd;
-}
-
-/* [locked] Waits until `*value` is at least `want`. */
-static void wait_for(struct pv_loop *loop, const int *value, int want)
-{
-	int64_t deadline = pv_clock_deadline(LONG_ENOUGH);
-	while (*value < want) {
-		if (pv_loop_wait(loop, deadline) < 0)
-			fail_msg("waited in vain: %d of %d", *value, want);
-	}
-}
-
-static void watch(struct pv_loop *loop, struct pv_loop_watch *at, int fd,
-    void (*ready)(void *, uint32_t), void *ctx)
-{
-	struct pv_err err = PV_ERR_INIT;
-	if (pv_loop_watch_add(loop, at, fd, EPOLLIN, ready, ctx, &err) < 0)
-		fail_msg("%s", err.text);
-}
-
-struct log {
-	struct pv_loop *loop;
-	int entries[64];
-	int count;
-};
-
-struct logged_timer {
-	struct pv_loop_timer timer;
-	struct log *log;
-	int mark;
-	int quit_at; /* ends the loop when the log is this long */
-};
-
-static void note(void *ctx)
-{
-	struct logged_timer *logged = ctx;
-	struct log *log = logged->log;
-	log->entries[log->count++] = logged->mark;
-	if (log->count == logged->quit_at)
-		pv_loop_quit(log->loop);
-	pv_loop_wake(log->loop);
-}
+#include "tests/unit/loop_rig.h"
 
 static void wait_ends_at_its_deadline(void **state)
 {
-	struct pv_loop *loop = started_loop();
+	struct pv_loop *loop = loop_rig_start();
 	pv_loop_lock(loop);
-	int64_t deadline = pv_clock_now() + 5 * MS;
+	int64_t deadline = pv_clock_now() + 5 * LOOP_RIG_MS;
 	assert_int_equal(pv_loop_wait(loop, deadline), -ETIMEDOUT);
 	assert_true(pv_clock_now() >= deadline);
 	assert_int_equal(pv_loop_wait(loop, 0), -ETIMEDOUT);
@@ -108,10 +40,11 @@ static void wait_ends_at_its_deadline(void **state)
 
 static void wait_for_ever_ends_by_a_wake(void **state)
 {
-	struct log log = {.loop = started_loop()};
-	struct logged_timer timer = {.log = &log, .mark = 1};
+	struct loop_rig_log log = {.loop = loop_rig_start()};
+	struct loop_rig_timer timer = {.log = &log, .mark = 1};
 	pv_loop_lock(log.loop);
-	pv_loop_timer_set(log.loop, &timer.timer, pv_clock_now() + 5 * MS, note, &timer);
+	pv_loop_timer_set(
+	    log.loop, &timer.timer, pv_clock_now() + 5 * LOOP_RIG_MS, loop_rig_note, &timer);
 	while (log.count == 0)
 		assert_int_equal(pv_loop_wait(log.loop, PV_CLOCK_NEVER), 0);
 	pv_loop_unlock(log.loop);
@@ -131,7 +64,7 @@ static void *wait_to_go(void *ctx)
 	pv_loop_lock(waiters->loop);
 	waiters->waiting++;
 	pv_loop_wake(waiters->loop);
-	wait_for(waiters->loop, &waiters->go, 1);
+	loop_rig_wait(waiters->loop, &waiters->go, 1);
 	waiters->gone++;
 	pv_loop_unlock(waiters->loop);
 	return NULL;
@@ -139,12 +72,12 @@ static void *wait_to_go(void *ctx)
 
 static void a_wake_reaches_all_who_wait(void **state)
 {
-	struct waiters waiters = {.loop = new_loop()};
+	struct waiters waiters = {.loop = loop_rig_new()};
 	pthread_t threads[4];
 	for (int i = 0; i < 4; i++)
 		pthread_create(&threads[i], NULL, wait_to_go, &waiters);
 	pv_loop_lock(waiters.loop);
-	wait_for(waiters.loop, &waiters.waiting, 4);
+	loop_rig_wait(waiters.loop, &waiters.waiting, 4);
 	waiters.go = 1;
 	pv_loop_wake(waiters.loop);
 	pv_loop_unlock(waiters.loop);
@@ -156,13 +89,14 @@ static void a_wake_reaches_all_who_wait(void **state)
 
 static void quit_before_run_is_not_lost_and_is_used_up(void **state)
 {
-	struct log log = {.loop = new_loop()};
+	struct loop_rig_log log = {.loop = loop_rig_new()};
 	pv_loop_quit(log.loop);
 	pv_loop_run(log.loop);
 	/* A second run goes on until somebody ends it again. */
-	struct logged_timer timer = {.log = &log, .mark = 1, .quit_at = 1};
+	struct loop_rig_timer timer = {.log = &log, .mark = 1, .quit_at = 1};
 	pv_loop_lock(log.loop);
-	pv_loop_timer_set(log.loop, &timer.timer, pv_clock_now() + MS, note, &timer);
+	pv_loop_timer_set(
+	    log.loop, &timer.timer, pv_clock_now() + LOOP_RIG_MS, loop_rig_note, &timer);
 	pv_loop_unlock(log.loop);
 	pv_loop_run(log.loop);
 	assert_int_equal(log.count, 1);
@@ -171,12 +105,12 @@ static void quit_before_run_is_not_lost_and_is_used_up(void **state)
 
 static void quit_stops_after_the_current_callback(void **state)
 {
-	struct log log = {.loop = new_loop()};
-	struct logged_timer timers[3];
+	struct loop_rig_log log = {.loop = loop_rig_new()};
+	struct loop_rig_timer timers[3];
 	pv_loop_lock(log.loop);
 	for (int i = 0; i < 3; i++) {
-		timers[i] = (struct logged_timer){.log = &log, .mark = i, .quit_at = 2};
-		pv_loop_timer_set(log.loop, &timers[i].timer, i + 1, note, &timers[i]);
+		timers[i] = (struct loop_rig_timer){.log = &log, .mark = i, .quit_at = 2};
+		pv_loop_timer_set(log.loop, &timers[i].timer, i + 1, loop_rig_note, &timers[i]);
 	}
 	pv_loop_unlock(log.loop);
 	pv_loop_run(log.loop);
@@ -188,15 +122,15 @@ static void quit_stops_after_the_current_callback(void **state)
 static void stop_is_idempotent_and_the_loop_starts_again(void **state)
 {
 	struct pv_err err = PV_ERR_INIT;
-	struct log log = {.loop = started_loop()};
-	struct logged_timer timer = {.log = &log, .mark = 1};
+	struct loop_rig_log log = {.loop = loop_rig_start()};
+	struct loop_rig_timer timer = {.log = &log, .mark = 1};
 	assert_int_equal(pv_loop_start(log.loop, &err), -EBUSY);
 	pv_loop_stop(log.loop);
 	pv_loop_stop(log.loop);
 	assert_int_equal(pv_loop_start(log.loop, &err), 0);
 	pv_loop_lock(log.loop);
-	pv_loop_timer_set(log.loop, &timer.timer, 0, note, &timer);
-	wait_for(log.loop, &log.count, 1);
+	pv_loop_timer_set(log.loop, &timer.timer, 0, loop_rig_note, &timer);
+	loop_rig_wait(log.loop, &log.count, 1);
 	pv_loop_unlock(log.loop);
 	pv_loop_destroy(log.loop);
 	pv_loop_destroy(NULL);
@@ -226,11 +160,11 @@ static void look_around(void *ctx)
 
 static void the_loop_thread_knows_itself_and_blocks_signals(void **state)
 {
-	struct place place = {.loop = started_loop()};
+	struct place place = {.loop = loop_rig_start()};
 	assert_false(pv_loop_is_here(place.loop));
 	pv_loop_lock(place.loop);
 	pv_loop_timer_set(place.loop, &place.timer, 0, look_around, &place);
-	wait_for(place.loop, &place.asked, 1);
+	loop_rig_wait(place.loop, &place.asked, 1);
 	assert_true(place.here);
 	assert_true(place.usr1_blocked);
 	assert_false(place.segv_blocked);
@@ -272,13 +206,13 @@ static int compare_ints(const void *a, const void *b)
 static void a_busy_loop_lets_others_have_the_lock(void **state)
 {
 	enum { ROUNDS = 101 };
-	struct busy busy = {.loop = started_loop()};
+	struct busy busy = {.loop = loop_rig_start()};
 	struct pv_loop_watch watches[4] = {0};
 	int fds[4], passed[ROUNDS];
 	pv_loop_lock(busy.loop);
 	for (int i = 0; i < 4; i++) {
-		fds[i] = new_event(1);
-		watch(busy.loop, &watches[i], fds[i], always_ready, &busy);
+		fds[i] = loop_rig_event(1);
+		loop_rig_watch(busy.loop, &watches[i], fds[i], always_ready, &busy);
 	}
 	for (int i = 0; i < ROUNDS; i++) {
 		pv_loop_unlock(busy.loop);
@@ -348,7 +282,7 @@ static void *churn_about(void *ctx)
 
 static void three_threads_may_churn(void **state)
 {
-	struct churn churn = {.loop = started_loop()};
+	struct churn churn = {.loop = loop_rig_start()};
 	pthread_t threads[3];
 	for (int i = 0; i < 3; i++)
 		pthread_create(&threads[i], NULL, churn_about, &churn);
@@ -359,7 +293,7 @@ static void three_threads_may_churn(void **state)
 	pv_loop_lock(churn.loop);
 	int before = churn.fired;
 	pv_loop_timer_set(churn.loop, &last, 0, count_fire, &churn);
-	wait_for(churn.loop, &churn.fired, before + 1);
+	loop_rig_wait(churn.loop, &churn.fired, before + 1);
 	pv_loop_unlock(churn.loop);
 	pv_loop_destroy(churn.loop);
 }

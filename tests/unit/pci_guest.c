@@ -96,7 +96,7 @@ static const struct pv_irq_doorbell_ops doorbell_ops = {
     .ring = doorbell_ring,
 };
 
-int set_up(void **state)
+static int set_up_with(void **state, uint16_t vectors)
 {
 	struct fixture *fix = calloc(1, sizeof(*fix));
 	assert_non_null(fix);
@@ -107,6 +107,7 @@ int set_up(void **state)
 	    .ops = &probe_ops,
 	    .id = VIRTIO_ID_BLOCK,
 	    .queue_count = 2,
+	    .vectors = vectors,
 	    .queue_size = {16, 64},
 	    .offered = OWN_FEATURE,
 	    .mem = &fix->ram.mem,
@@ -126,6 +127,16 @@ int set_up(void **state)
 	assert_int_equal(pv_virtio_pci_create(&fix->pci, &fix->virtio, &wiring, BAR0, BAR1), 0);
 	*state = fix;
 	return 0;
+}
+
+int set_up(void **state)
+{
+	return set_up_with(state, 0);
+}
+
+int set_up_sharing(void **state)
+{
+	return set_up_with(state, 2);
 }
 
 /* Whatever a test left behind, nothing of the function may stay on the machine. */

@@ -70,6 +70,8 @@ struct fixture {
 /* cmocka set-up and tear-down; the latter checks that nothing of the function is left on the
  * machine. */
 int set_up(void **state);
+/* With two vectors only, so the queues share one. */
+int set_up_sharing(void **state);
 int tear_down(void **state);
 
 /* Configuration space. */

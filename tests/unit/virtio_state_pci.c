@@ -146,6 +146,27 @@ static void test_messages_and_doorbells_are_told_again(void **state)
 	end(restored);
 }
 
+static void test_a_function_has_the_vectors_that_its_driver_found(void **state)
+{
+	struct fixture *fix = fresh(), *sharing;
+	void *made;
+	assert_int_equal(set_up_sharing(&made), 0);
+	sharing = made;
+	assert_int_equal(cfg_read(sharing, find_cap(sharing, 0x11, 0) + 2, 2), 1);
+	bring_up_msix(fix);
+	/* What was saved when each queue had its own goes on like that. */
+	struct pv_bytes saved = state_save(&both, fix);
+	copy_guest(sharing, fix);
+	state_restore(&both, sharing, &saved);
+	state_expect(&both, sharing, &saved);
+	expect_same_registers(fix, sharing);
+	pv_bytes_finish(&saved);
+	pv_virtio_resume(&sharing->virtio);
+	assert_int_equal(sharing->vectors[2].fired, 1);
+	end(fix);
+	end(sharing);
+}
+
 static void test_a_pending_interrupt_waits_for_its_unmasking(void **state)
 {
 	struct fixture *fix = fresh();
@@ -434,6 +455,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_every_register_is_as_it_was),
 	    cmocka_unit_test(test_messages_and_doorbells_are_told_again),
+	    cmocka_unit_test(test_a_function_has_the_vectors_that_its_driver_found),
 	    cmocka_unit_test(test_a_pending_interrupt_waits_for_its_unmasking),
 	    cmocka_unit_test(test_a_masked_function_keeps_what_is_pending),
 	    cmocka_unit_test(test_the_wire_is_raised_until_the_isr_is_read),

@@ -3,84 +3,29 @@
 #include "vmm/template.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/gmem.h"
-#include "base/loop.h"
 #include "payload_guest.h"
 #include "vmm/machine_private.h"
 #include "vmm/template_private.h"
 
-#define COUNTER 0x9000u
-
 /* Counts in a register and from there in memory at 0x9000 and says `.` once. */
 PAYLOAD(counter, PRINT(".") "xor %ebx, %ebx; 1: inc %ebx; mov %ebx, 0x1000; jmp 1b");
-
-static uint32_t peek(struct pv_machine *machine, uint64_t gpa)
-{
-	uint32_t value = 0;
-	assert_int_equal(pv_gmem_read(pv_machine_memory(machine), gpa, &value, sizeof(value)), 0);
-	return value;
-}
-
-static void wait_until_above(struct pv_machine *machine, uint32_t value)
-{
-	int64_t deadline = pv_clock_deadline(60 * PV_CLOCK_SECOND);
-	while (peek(machine, COUNTER) <= value) {
-		assert_true(pv_clock_now() < deadline);
-		poll(NULL, 0, 1);
-	}
-}
-
-static void pause_it(struct pv_machine *machine)
-{
-	struct pv_err err = PV_ERR_INIT;
-	if (pv_machine_pause(machine, &err) < 0)
-		fail_msg("%s", err.text);
-}
-
-static void resume_it(struct pv_machine *machine)
-{
-	struct pv_err err = PV_ERR_INIT;
-	if (pv_machine_resume(machine, &err) < 0)
-		fail_msg("%s", err.text);
-}
-
-static struct pv_template *freeze(struct pv_machine *machine)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_template *template = NULL;
-	if (pv_machine_freeze(machine, &template, &err) < 0)
-		fail_msg("%s", err.text);
-	return template;
-}
-
-static struct pv_machine *fork_of(struct guest *guest, struct pv_template *template)
-{
-	struct pv_err err = PV_ERR_INIT;
-	struct pv_machine *machine = NULL;
-	const struct pv_machine_restore options = {.boot = &guest->config};
-	if (pv_machine_restore(&machine, &guest->kvm, guest->loop, template, &options, &err) < 0)
-		fail_msg("%s", err.text);
-	return machine;
-}
 
 /* A counter that has come some way, paused. */
 static void start_and_pause(struct guest *guest)
 {
 	guest_start(guest, counter, counter_end);
 	guest_wait_console(guest, ".");
-	wait_until_above(guest->machine, 1000);
-	pause_it(guest->machine);
+	machine_wait_above(guest->machine, 1000);
+	machine_pause(guest->machine);
 }
 
 static void test_parent_and_children_go_their_own_ways(void **state)
@@ -89,33 +34,33 @@ static void test_parent_and_children_go_their_own_ways(void **state)
 	struct guest *guest = *state;
 	struct pv_machine *children[CHILDREN];
 	start_and_pause(guest);
-	const uint32_t frozen = peek(guest->machine, COUNTER);
-	struct pv_template *template = freeze(guest->machine);
+	const uint32_t frozen = machine_peek(guest->machine, PAYLOAD_COUNTER);
+	struct pv_template *template = machine_freeze(guest->machine);
 	assert_int_equal(pv_template_cpus(template), 1);
 	assert_int_equal(pv_template_memory(template), guest->config.memory_bytes);
 
-	resume_it(guest->machine);
-	wait_until_above(guest->machine, frozen + 1000);
+	machine_resume(guest->machine);
+	machine_wait_above(guest->machine, frozen + 1000);
 	for (unsigned i = 0; i < CHILDREN; i++) {
-		children[i] = fork_of(guest, template);
-		assert_int_equal(peek(children[i], COUNTER), frozen);
+		children[i] = machine_restore(guest, template);
+		assert_int_equal(machine_peek(children[i], PAYLOAD_COUNTER), frozen);
 		/* Marks that only this child may have. */
 		const uint32_t mark = 0xc0de0000u + i;
 		pv_gmem_write(pv_machine_memory(children[i]), 0x20000, &mark, sizeof(mark));
 	}
 	for (unsigned i = 0; i < CHILDREN; i += 2)
-		resume_it(children[i]);
+		machine_resume(children[i]);
 	for (unsigned i = 0; i < CHILDREN; i += 2)
-		wait_until_above(children[i], frozen + 10);
+		machine_wait_above(children[i], frozen + 10);
 	for (unsigned i = 0; i < CHILDREN; i++) {
-		assert_int_equal(peek(children[i], 0x20000), 0xc0de0000u + i);
+		assert_int_equal(machine_peek(children[i], 0x20000), 0xc0de0000u + i);
 		if (i % 2)
-			assert_int_equal(peek(children[i], COUNTER), frozen);
+			assert_int_equal(machine_peek(children[i], PAYLOAD_COUNTER), frozen);
 	}
-	assert_int_equal(peek(guest->machine, 0x20000), 0);
-	struct pv_machine *late = fork_of(guest, template);
-	assert_int_equal(peek(late, COUNTER), frozen);
-	assert_int_equal(peek(late, 0x20000), 0);
+	assert_int_equal(machine_peek(guest->machine, 0x20000), 0);
+	struct pv_machine *late = machine_restore(guest, template);
+	assert_int_equal(machine_peek(late, PAYLOAD_COUNTER), frozen);
+	assert_int_equal(machine_peek(late, 0x20000), 0);
 	pv_machine_destroy(late);
 	for (unsigned i = 0; i < CHILDREN; i++)
 		pv_machine_destroy(children[i]);
@@ -127,14 +72,14 @@ static void test_template_outlives_its_parent(void **state)
 {
 	struct guest *guest = *state;
 	start_and_pause(guest);
-	const uint32_t frozen = peek(guest->machine, COUNTER);
-	struct pv_template *template = freeze(guest->machine);
+	const uint32_t frozen = machine_peek(guest->machine, PAYLOAD_COUNTER);
+	struct pv_template *template = machine_freeze(guest->machine);
 	pv_machine_destroy(guest->machine);
-	guest->machine = fork_of(guest, template);
+	guest->machine = machine_restore(guest, template);
 	pv_template_unref(template);
-	assert_int_equal(peek(guest->machine, COUNTER), frozen);
-	resume_it(guest->machine);
-	wait_until_above(guest->machine, frozen + 1000);
+	assert_int_equal(machine_peek(guest->machine, PAYLOAD_COUNTER), frozen);
+	machine_resume(guest->machine);
+	machine_wait_above(guest->machine, frozen + 1000);
 }
 
 static void test_generations(void **state)
@@ -146,22 +91,23 @@ static void test_generations(void **state)
 	for (unsigned i = 0; i < 5; i++) {
 		const uint32_t mark = i + 1;
 		pv_gmem_write(pv_machine_memory(guest->machine), 0x30000 + 4096 * i, &mark, 4);
-		counts[i] = peek(guest->machine, COUNTER);
-		templates[i] = freeze(guest->machine);
-		struct pv_machine *child = fork_of(guest, templates[i]);
+		counts[i] = machine_peek(guest->machine, PAYLOAD_COUNTER);
+		templates[i] = machine_freeze(guest->machine);
+		struct pv_machine *child = machine_restore(guest, templates[i]);
 		pv_machine_destroy(guest->machine);
 		guest->machine = child;
-		resume_it(child);
-		wait_until_above(child, counts[i] + 100);
-		pause_it(child);
+		machine_resume(child);
+		machine_wait_above(child, counts[i] + 100);
+		machine_pause(child);
 	}
 	for (unsigned i = 0; i < 5; i++) {
-		struct pv_machine *child = fork_of(guest, templates[i]);
-		assert_int_equal(peek(child, COUNTER), counts[i]);
+		struct pv_machine *child = machine_restore(guest, templates[i]);
+		assert_int_equal(machine_peek(child, PAYLOAD_COUNTER), counts[i]);
 		for (unsigned k = 0; k < 5; k++)
-			assert_int_equal(peek(child, 0x30000 + 4096 * k), k <= i ? k + 1 : 0);
-		resume_it(child);
-		wait_until_above(child, counts[i] + 100);
+			assert_int_equal(
+			    machine_peek(child, 0x30000 + 4096 * k), k <= i ? k + 1 : 0);
+		machine_resume(child);
+		machine_wait_above(child, counts[i] + 100);
 		pv_machine_destroy(child);
 		pv_template_unref(templates[i]);
 	}
@@ -172,23 +118,23 @@ static void test_rewinds_a_thousand_times(void **state)
 	struct guest *guest = *state;
 	struct pv_err err = PV_ERR_INIT;
 	start_and_pause(guest);
-	const uint32_t frozen = peek(guest->machine, COUNTER);
-	struct pv_template *template = freeze(guest->machine);
-	struct pv_machine *child = fork_of(guest, template);
+	const uint32_t frozen = machine_peek(guest->machine, PAYLOAD_COUNTER);
+	struct pv_template *template = machine_freeze(guest->machine);
+	struct pv_machine *child = machine_restore(guest, template);
 	pv_template_unref(template);
 	for (unsigned i = 0; i < 1000; i++) {
 		struct pv_machine *machine = i % 2 ? guest->machine : child;
 		if (i % 50 < 2) {
-			resume_it(machine);
-			wait_until_above(machine, frozen + 10);
-			pause_it(machine);
+			machine_resume(machine);
+			machine_wait_above(machine, frozen + 10);
+			machine_pause(machine);
 		} else {
-			pv_gmem_zero(pv_machine_memory(machine), COUNTER, 4096);
+			pv_gmem_zero(pv_machine_memory(machine), PAYLOAD_COUNTER, 4096);
 		}
-		assert_int_not_equal(peek(machine, COUNTER), frozen);
+		assert_int_not_equal(machine_peek(machine, PAYLOAD_COUNTER), frozen);
 		if (pv_machine_rewind(machine, &err) < 0)
 			fail_msg("%s", err.text);
-		assert_int_equal(peek(machine, COUNTER), frozen);
+		assert_int_equal(machine_peek(machine, PAYLOAD_COUNTER), frozen);
 	}
 	pv_machine_destroy(child);
 }
@@ -198,30 +144,30 @@ static void test_rewind_after_a_reboot(void **state)
 	struct guest *guest = *state;
 	struct pv_err err = PV_ERR_INIT;
 	start_and_pause(guest);
-	const uint32_t frozen = peek(guest->machine, COUNTER);
-	struct pv_template *template = freeze(guest->machine);
-	struct pv_machine *child = fork_of(guest, template);
+	const uint32_t frozen = machine_peek(guest->machine, PAYLOAD_COUNTER);
+	struct pv_template *template = machine_freeze(guest->machine);
+	struct pv_machine *child = machine_restore(guest, template);
 	struct pv_machine *both[] = {guest->machine, child};
 	for (unsigned i = 0; i < 2; i++) {
 		const uint32_t mark = 1;
 		pv_gmem_write(pv_machine_memory(both[i]), 0x20000, &mark, sizeof(mark));
-		resume_it(both[i]);
+		machine_resume(both[i]);
 		if (pv_machine_reset(both[i], &err) < 0)
 			fail_msg("%s", err.text);
-		pause_it(both[i]);
-		assert_int_equal(peek(both[i], 0x20000), 0);
+		machine_pause(both[i]);
+		assert_int_equal(machine_peek(both[i], 0x20000), 0);
 		/* A template made of a rebooted machine is one too, and does not touch the other.
 		 */
 		if (i == 0)
 			assert_true(pv_machine_rewind(both[i], &err) == 0);
 		else
-			pv_template_unref(freeze(both[i]));
+			pv_template_unref(machine_freeze(both[i]));
 	}
-	assert_int_equal(peek(guest->machine, COUNTER), frozen);
-	resume_it(guest->machine);
-	wait_until_above(guest->machine, frozen + 100);
-	struct pv_machine *late = fork_of(guest, template);
-	assert_int_equal(peek(late, COUNTER), frozen);
+	assert_int_equal(machine_peek(guest->machine, PAYLOAD_COUNTER), frozen);
+	machine_resume(guest->machine);
+	machine_wait_above(guest->machine, frozen + 100);
+	struct pv_machine *late = machine_restore(guest, template);
+	assert_int_equal(machine_peek(late, PAYLOAD_COUNTER), frozen);
 	pv_machine_destroy(late);
 	pv_machine_destroy(child);
 	pv_template_unref(template);
@@ -232,7 +178,7 @@ static void restore_with(struct guest *guest, pv_machine_fetch *fetch, void *fet
 {
 	struct pv_err err = PV_ERR_INIT;
 	start_and_pause(guest);
-	struct pv_template *template = freeze(guest->machine);
+	struct pv_template *template = machine_freeze(guest->machine);
 	pv_machine_destroy(guest->machine);
 	guest->machine = NULL;
 	struct pv_machine_config boot = {.fetch = fetch,
@@ -244,7 +190,7 @@ static void restore_with(struct guest *guest, pv_machine_fetch *fetch, void *fet
 		&guest->machine, &guest->kvm, guest->loop, template, &options, &err) < 0)
 		fail_msg("%s", err.text);
 	pv_template_unref(template);
-	resume_it(guest->machine);
+	machine_resume(guest->machine);
 }
 
 static int count_and_fail(void *ctx, struct pv_machine_boot *boot, struct pv_err *err)
@@ -289,7 +235,7 @@ static void test_wrong_states_are_refused(void **state)
 	assert_string_equal(err.text, "cannot freeze a machine that is running");
 	assert_int_equal(pv_machine_rewind(guest->machine, &err), -EINVAL);
 	assert_string_equal(err.text, "cannot rewind a machine that is running");
-	pause_it(guest->machine);
+	machine_pause(guest->machine);
 	assert_int_equal(pv_machine_rewind(guest->machine, &err), -EINVAL);
 	assert_string_equal(
 	    err.text, "cannot rewind a machine that was neither frozen nor restored");
@@ -316,7 +262,7 @@ static void *fork_many(void *arg)
 			forker->template, &options, &err) < 0 ||
 		    pv_machine_resume(machine, &err) < 0 || pv_machine_pause(machine, &err) < 0 ||
 		    pv_machine_rewind(machine, &err) < 0 ||
-		    peek(machine, COUNTER) != forker->expected)
+		    machine_peek(machine, PAYLOAD_COUNTER) != forker->expected)
 			forker->wrong++;
 		pv_machine_destroy(machine);
 	}
@@ -327,14 +273,15 @@ static void test_threads_may_fork_at_once(void **state)
 {
 	struct guest *guest = *state;
 	start_and_pause(guest);
-	struct pv_template *template = freeze(guest->machine);
+	struct pv_template *template = machine_freeze(guest->machine);
 	struct forker forkers[3];
 	pthread_t threads[3];
 	for (unsigned i = 0; i < 3; i++) {
-		forkers[i] = (struct forker){guest, template, peek(guest->machine, COUNTER), 0};
+		forkers[i] = (struct forker){
+		    guest, template, machine_peek(guest->machine, PAYLOAD_COUNTER), 0};
 		assert_int_equal(pthread_create(&threads[i], NULL, fork_many, &forkers[i]), 0);
 	}
-	resume_it(guest->machine);
+	machine_resume(guest->machine);
 	for (unsigned i = 0; i < 3; i++) {
 		pthread_join(threads[i], NULL);
 		assert_int_equal(forkers[i].wrong, 0);

@@ -2,7 +2,6 @@
  * guest is left in it. Needs /dev/kvm. */
 #include "vmm/spare.h"
 
-#include <errno.h>
 #include <linux/kvm.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -16,7 +15,6 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/gmem.h"
 #include "base/loop.h"
@@ -28,8 +26,7 @@
 #include "vmm/ram_image.h"
 #include "vmm/template_private.h"
 
-#define COUNTER 0x9000u
-#define CRASH	0x9004u
+#define CRASH 0x9004u
 
 /* Counts in memory at 0x9000 and says `.` once. */
 PAYLOAD(counter, PRINT(".") "1: incl 0x1000; jmp 1b");
@@ -67,37 +64,6 @@ static void ok(int code)
 		fail_msg("%s", err.text);
 }
 
-static uint32_t peek(struct pv_machine *machine, uint64_t gpa)
-{
-	uint32_t value = 0;
-	ok(pv_gmem_read(pv_machine_memory(machine), gpa, &value, 4));
-	return value;
-}
-
-static void wait_until_above(struct pv_machine *machine, uint32_t value)
-{
-	int64_t deadline = pv_clock_deadline(60 * PV_CLOCK_SECOND);
-	while (peek(machine, COUNTER) <= value) {
-		assert_true(pv_clock_now() < deadline);
-		poll(NULL, 0, 1);
-	}
-}
-
-static struct pv_template *freeze(struct pv_machine *machine)
-{
-	struct pv_template *template = NULL;
-	ok(pv_machine_freeze(machine, &template, &err));
-	return template;
-}
-
-static struct pv_machine *restore(struct guest *guest, struct pv_template *template)
-{
-	struct pv_machine *machine = NULL;
-	const struct pv_machine_restore options = {.boot = &guest->config};
-	ok(pv_machine_restore(&machine, &guest->kvm, guest->loop, template, &options, &err));
-	return machine;
-}
-
 /* Runs a payload on the guest's machine, which is created anew, and freezes it. */
 static struct pv_template *run_payload(
     struct guest *guest, const uint8_t *payload, const uint8_t *end)
@@ -109,9 +75,9 @@ static struct pv_template *run_payload(
 	pv_loop_unlock(guest->loop);
 	guest_start(guest, payload, end);
 	guest_wait_console(guest, ".");
-	wait_until_above(guest->machine, 100);
-	ok(pv_machine_pause(guest->machine, &err));
-	return freeze(guest->machine);
+	machine_wait_above(guest->machine, 100);
+	machine_pause(guest->machine);
+	return machine_freeze(guest->machine);
 }
 
 /* A machine on a virtual machine that another one had. */
@@ -119,7 +85,7 @@ static struct pv_machine *restore_on_spare(struct guest *guest, struct pv_templa
 {
 	const unsigned before = pv_spare_pool_settle(guest->kvm.spares);
 	assert_in_range(before, 1, 4);
-	struct pv_machine *machine = restore(guest, template);
+	struct pv_machine *machine = machine_restore(guest, template);
 	assert_int_equal(pv_spare_pool_settle(guest->kvm.spares), before - 1);
 	return machine;
 }
@@ -139,26 +105,26 @@ static void check_nothing_is_left(struct guest *guest)
 	struct pv_template *mess = run_payload(guest, messy, messy_end);
 	for (unsigned i = 0; i < 4; i++) {
 		/* A messy guest that runs to its last moment. */
-		struct pv_machine *machine = restore(guest, mess);
+		struct pv_machine *machine = machine_restore(guest, mess);
 		for (uint32_t page = 0x10; page < 0x100; page++)
 			ok(pv_gmem_write(
 			    pv_machine_memory(machine), 4096 * (page + 0x100), &page, 4));
-		ok(pv_machine_resume(machine, &err));
-		wait_until_above(machine, peek(machine, COUNTER));
+		machine_resume(machine);
+		machine_wait_above(machine, machine_peek(machine, PAYLOAD_COUNTER));
 		pv_machine_destroy(machine);
 		machine = restore_on_spare(guest, tidy);
 		for (uint32_t page = 0x10; page < 0x100; page++)
-			assert_int_equal(peek(machine, 4096 * (page + 0x100)), 0);
+			assert_int_equal(machine_peek(machine, 4096 * (page + 0x100)), 0);
 		poll(NULL, 0, 30); /* longer than its timers' periods */
-		struct pv_template *again = freeze(machine);
+		struct pv_template *again = machine_freeze(machine);
 		assert_same(tidy, again);
 		pv_template_unref(again);
-		ok(pv_machine_resume(machine, &err));
-		wait_until_above(machine, peek(machine, COUNTER) + 100);
+		machine_resume(machine);
+		machine_wait_above(machine, machine_peek(machine, PAYLOAD_COUNTER) + 100);
 		/* And the other way round. */
 		pv_machine_destroy(machine);
 		machine = restore_on_spare(guest, mess);
-		again = freeze(machine);
+		again = machine_freeze(machine);
 		assert_same(mess, again);
 		pv_template_unref(again);
 		pv_machine_destroy(machine);
@@ -193,26 +159,26 @@ static uint64_t scratch(uint32_t page)
 /* Lets a machine run, write, and end as a spare. */
 static void use(struct pv_machine *machine)
 {
-	const uint32_t count = peek(machine, COUNTER);
+	const uint32_t count = machine_peek(machine, PAYLOAD_COUNTER);
 	for (uint32_t page = 0; page < SCRATCH_PAGES; page++)
 		ok(pv_gmem_write(pv_machine_memory(machine), scratch(page), "used", 4));
-	ok(pv_machine_resume(machine, &err));
-	wait_until_above(machine, count);
+	machine_resume(machine);
+	machine_wait_above(machine, count);
 	pv_machine_destroy(machine);
 }
 
 static void assert_unused(struct pv_machine *machine)
 {
 	for (uint32_t page = 0; page < SCRATCH_PAGES; page++)
-		assert_int_equal(peek(machine, scratch(page)), 0);
+		assert_int_equal(machine_peek(machine, scratch(page)), 0);
 }
 
 static void test_memory_stays_mapped_for_the_same_image(void **state)
 {
 	struct guest *guest = *state;
 	struct pv_template *template = run_payload(guest, counter, counter_end);
-	struct pv_machine *machine = restore(guest, template);
-	const uint32_t count = peek(machine, COUNTER);
+	struct pv_machine *machine = machine_restore(guest, template);
+	const uint32_t count = machine_peek(machine, PAYLOAD_COUNTER);
 	assert_false(machine->ram.restored);
 	for (unsigned i = 0; i < 4; i++) {
 		use(machine);
@@ -220,8 +186,8 @@ static void test_memory_stays_mapped_for_the_same_image(void **state)
 		/* Pages of the last one's are there, and hold what the template holds. */
 		assert_true(machine->ram.restored);
 		assert_unused(machine);
-		assert_int_equal(peek(machine, COUNTER), count);
-		struct pv_template *again = freeze(machine);
+		assert_int_equal(machine_peek(machine, PAYLOAD_COUNTER), count);
+		struct pv_template *again = machine_freeze(machine);
 		assert_same(template, again);
 		assert_ptr_equal(again->ram, template->ram);
 		pv_template_unref(again);
@@ -253,16 +219,16 @@ static void test_a_file_that_is_opened_again_is_the_same_image(void **state)
 	assert_true(fds[0] >= 0 && fds[1] >= 0);
 	struct pv_template *template = run_payload(guest, counter, counter_end);
 	ok(pv_template_write(template, path, NULL, &err));
-	struct pv_machine *machine = restore(guest, template);
+	struct pv_machine *machine = machine_restore(guest, template);
 	ok(pv_gmem_write(pv_machine_memory(machine), scratch(1), "more", 4));
-	struct pv_template *more = freeze(machine);
+	struct pv_template *more = machine_freeze(machine);
 	ok(pv_template_write(more, other, NULL, &err));
 	pv_machine_destroy(machine);
 	pv_template_unref(more);
 	pv_template_unref(template);
 
 	struct pv_template *file = open_file(path);
-	use(restore(guest, file));
+	use(machine_restore(guest, file));
 	pv_template_unref(file);
 	file = open_file(path);
 	machine = restore_on_spare(guest, file);
@@ -276,8 +242,8 @@ static void test_a_file_that_is_opened_again_is_the_same_image(void **state)
 	file = open_file(path);
 	machine = restore_on_spare(guest, file);
 	assert_false(machine->ram.restored);
-	assert_int_equal(peek(machine, scratch(1)), 'm' | 'o' << 8 | 'r' << 16 | 'e' << 24);
-	assert_int_equal(peek(machine, scratch(2)), 0);
+	assert_int_equal(machine_peek(machine, scratch(1)), 'm' | 'o' << 8 | 'r' << 16 | 'e' << 24);
+	assert_int_equal(machine_peek(machine, scratch(2)), 0);
 	pv_machine_destroy(machine);
 	pv_template_unref(file);
 	unlink(path);
@@ -314,9 +280,9 @@ static void test_a_crashed_machine_is_no_spare(void **state)
 {
 	struct guest *guest = *state;
 	struct pv_template *template = run_payload(guest, crasher, crasher_end);
-	struct pv_machine *machine = restore(guest, template);
+	struct pv_machine *machine = machine_restore(guest, template);
 	ok(pv_gmem_write(pv_machine_memory(machine), CRASH, "\1", 1));
-	ok(pv_machine_resume(machine, &err));
+	machine_resume(machine);
 	guest_wait_stopped(guest);
 	assert_int_equal(guest->stop.kind, PV_MACHINE_STOP_CRASHED);
 	pv_machine_destroy(machine);
