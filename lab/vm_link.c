@@ -101,16 +101,20 @@ static void port_writable(void *ctx)
 	pv_agent_writable(vm->agent);
 }
 
-/* [locked] */
+static void set_return_timer(struct pv_vm *vm);
+
+/* The guest may have slept until just now, so it has its time twice. */
 static void give_agent_up(void *ctx)
 {
 	struct pv_vm *vm = ctx;
 	char span[32], reason[200];
 	if (!pv_agent_is_interrupted(vm->agent))
 		return;
-	if (vm->state != PV_VM_BOOTED || !vm->machine || pv_machine_is_suspended(vm->machine) ||
-	    pv_machine_is_idle(vm->machine)) {
-		pv_vm_link_await_return(vm);
+	const bool runs = vm->state == PV_VM_BOOTED && vm->machine &&
+			  !pv_machine_is_suspended(vm->machine) && !pv_machine_is_idle(vm->machine);
+	if (!runs || !vm->return_is_late) {
+		vm->return_is_late = runs;
+		set_return_timer(vm);
 		return;
 	}
 	snprintf(reason, sizeof(reason),
@@ -120,14 +124,19 @@ static void give_agent_up(void *ctx)
 	pv_agent_drop(vm->agent, reason, true);
 }
 
-void pv_vm_link_await_return(struct pv_vm *vm)
+static void set_return_timer(struct pv_vm *vm)
 {
-	if (!pv_agent_is_interrupted(vm->agent))
-		return;
 	/* Calls must not wait for ever. */
 	if (pv_loop_timer_set(vm->host->loop, &vm->return_timer,
 		pv_clock_deadline(vm->agent_wait_ns), give_agent_up, vm) < 0)
 		pv_agent_drop(vm->agent, "out of memory", true);
+}
+
+void pv_vm_link_await_return(struct pv_vm *vm)
+{
+	vm->return_is_late = false;
+	if (pv_agent_is_interrupted(vm->agent))
+		set_return_timer(vm);
 }
 
 static void port_closed(void *ctx)

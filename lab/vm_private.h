@@ -60,6 +60,7 @@ struct pv_vm {
 	enum pv_vm_state state;
 	struct pv_vsock_conn *conn;
 	struct pv_loop_timer return_timer; /* an agent that was interrupted is to be back by then */
+	bool return_is_late;		   /* or the next time */
 	bool entropy_due; /* the guest goes on as a copy and has the random numbers of others */
 	bool wall_due;	  /* its clock is to be the host's when it goes on */
 	unsigned open_streams;		    /* held by scripts; a guest with some is not saved */

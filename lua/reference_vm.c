@@ -17,7 +17,8 @@ static const struct pv_reference_entry entries[] = {
 	"Reboots the guest and returns when its agent answers again. The console's log goes on.",
 	"0.1"),
     ENTRY("VM", "wakeup", METHOD, "vm:wakeup()",
-	"Wakes a guest that suspended itself to RAM (`echo mem > /sys/power/state`), and returns "
+	"Wakes a guest that suspended itself to RAM (`echo mem > /sys/power/state`) or to idle "
+	"(`freeze`), and returns "
 	"when its agent answers again. An error when it is not suspended. Calls, programs, files, "
 	"streams and workers go on where they were; only who waits for an answer while the guest "
 	"sleeps gets an error.",

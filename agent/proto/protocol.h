@@ -3,10 +3,9 @@
  * that an older end would misunderstand raises PV_PROTOCOL_VERSION.
  *
  * Each message is a frame (base/frame.h) with one map. The host sends requests `{id, op, ...}`
- * (proto/request.h), the agent answers
- * `{id, kind, ...}` (proto/reply.h). Every call has a number that the host chose, never 0; any
- * number of calls is under way at once, and each gets exactly one last frame: `result`, `error` or
- * `refused`. Before it there may be `data` and `credit` frames.
+ * (proto/request.h), the agent answers `{id, kind, ...}` (proto/reply.h). Every call has a number
+ * that the host chose, never 0; any number of calls is under way at once, and each gets exactly one
+ * last frame: `result`, `error` or `refused`. Before it there may be `data` and `credit` frames.
  *
  * Bulk data towards the guest (standard input, file content) begins inside the request and goes on
  * in `chunk` requests of the same number; `finish` ends it. The host may have PV_PROTOCOL_WINDOW
@@ -27,8 +26,7 @@
  * The agent answers with the session that it is in now and its own count: the old one when it knows
  * that and has what the host lacks, else the fresh one, in which it knows of no call, file, process
  * or worker; or 0, when it keeps nothing (a worker). After that each end sends what the other
- * lacks, and
- * `{ack: count}` frames now and then.
+ * lacks, and `{ack: count}` frames now and then.
  *
  * `reseed` and `set_wall` have numbers of their own and no answer: they are sent ahead of the first
  * call to a guest that goes on from a snapshot, and the agent digests each before it looks at the

@@ -35,6 +35,11 @@ test("stat tells type, size, permissions and time", function(t)
 	t:assert_eq(st.entry_type, "file")
 	t:assert_eq(st.mtime_ns, 1000000000 * 1000000000)
 	t:assert_eq(st.mtime, 1e9)
+	local made = vm:syscall("mknod", {args = {0, tonumber("140644", 8), 0}, bufs = {"/tmp/s\0"}, ptrs = {0}})
+	t:assert_eq(made.errno, 0)
+	vm:run("mknod /tmp/b b 7 0"):assert_ok()
+	t:assert_eq(vm:stat("/tmp/s").entry_type, "socket")
+	t:assert_eq(vm:stat("/tmp/b").entry_type, "block_device")
 	for path, kind in pairs({["/tmp/d"] = "directory", ["/tmp/p"] = "fifo", ["/tmp/l"] = "file", ["/dev/null"] = "char_device"}) do
 		t:assert_eq(vm:stat(path).entry_type, kind, path)
 	end

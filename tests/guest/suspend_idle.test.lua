@@ -1,9 +1,11 @@
--- Suspend to idle (s2idle): the guest's processors wait, by themselves, for vm:wakeup() or for the clock's alarm.
+-- Suspend to idle (s2idle): the guest's processors wait, by themselves, for vm:wakeup() or for an alarm of the guest's clock.
 provium.timeout = "4m"
 
-local function suspend(vm)
+-- Begins to suspend; the call ends after the wakeup.
+local function suspend(vm, how)
+	how = how or "freeze"
 	local fd = vm:syscall("open", {args = {0, 1}, bufs = {"/sys/power/state\0"}, ptrs = {0}}).ret
-	return vm:syscall_async("write", {args = {fd, 0, 6}, bufs = {"freeze"}, ptrs = {1}})
+	return vm:syscall_async("write", {args = {fd, 0, #how}, bufs = {how}, ptrs = {1}})
 end
 
 test("a guest that is suspended to idle wakes up, by the host and by its alarm", function(t)
@@ -17,7 +19,7 @@ test("a guest that is suspended to idle wakes up, by the host and by its alarm",
 		t:assert_eq(call:await().ret, 6)
 		t:assert_eq(vm:state(), "booted")
 	end
-	vm:write_file("/sys/class/rtc/rtc0/wakealarm", "+3")
+	vm:write_file("/sys/class/rtc/rtc0/wakealarm", "+10")
 	t:assert_eq(suspend(vm):await().ret, 6)
 	echo:stdin_write("still here\n")
 	echo:close_stdin()
