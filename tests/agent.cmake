@@ -14,6 +14,13 @@ foreach(name guest guest_paths guest_handles guest_cancel guest_streams guest_tr
 	target_sources(unit_agent_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/agent_rig.c)
 endforeach()
 
+# A program that is as awkward as `cat` of a trace.
+add_executable(splicer ${CMAKE_SOURCE_DIR}/tests/unit/splicer.c)
+target_link_libraries(splicer PRIVATE pv_flags)
+set_target_properties(splicer PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+target_compile_definitions(unit_agent_process PRIVATE PV_TEST_SPLICER="$<TARGET_FILE:splicer>")
+add_dependencies(unit_agent_process splicer)
+
 pv_fuzz_target(agent_host pv_agent_host)
 pv_fuzz_target(agent_guest pv_agent_proto)
 pv_fuzz_target(tree pv_agent_proto)

@@ -405,6 +405,7 @@ void pv_calls_init(struct pv_calls *calls, struct pv_loop *loop)
 	/* As many as there can be calls: one that waits holds up no other. */
 	pv_pool_init(&calls->syscalls, PV_PROTOCOL_CALLS_MAX);
 	pv_pool_init(&calls->asides, PV_PROTOCOL_CALLS_MAX);
+	pv_pool_init(&calls->outlets, PV_POOL_THREADS_MAX);
 	pv_syscall_init();
 }
 

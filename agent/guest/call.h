@@ -56,6 +56,7 @@ struct pv_calls {
 	struct pv_pool pool;
 	struct pv_pool syscalls; /* threads that issue system calls and do nothing else */
 	struct pv_pool asides;	 /* the same for those that may not hold up others */
+	struct pv_pool outlets;	 /* readers of pipes; of no identity, in a worker too */
 	struct pv_buffers_spares spares;
 	struct pv_identity identity; /* of a worker; else without a thread */
 	struct pv_reaper reaper;

@@ -3,24 +3,24 @@
  *
  * Each run is one struct exec: a child, up to three pipes, a timer. It ends when the direct child
  * has ended: what its pipes hold at that moment is still sent, then they are closed, so that a
- * daemon which it left behind with our pipes in its hands holds up nobody. A timeout kills the
- * process group; the answer then comes with the child's end, or a little later without it when the
- * kernel cannot end it.
+ * daemon which it left behind with our pipes in its hands holds up nobody (for long: it may hold up
+ * the reading, agent/guest/outlet.c). A timeout kills the process group; the answer then comes with
+ * the child's end, or a little later without it when the kernel cannot end it.
  *
  * Flow: output is read only while the queue to the host has room. Input waits in `input` until the
  * program takes it, and each byte taken or thrown away (a program may close its input) is credit
- * for the host, so at most PV_PROTOCOL_WINDOW bytes wait. All on the loop thread, except that the
- * identity thread of a worker starts the program.
+ * for the host, so at most PV_PROTOCOL_WINDOW bytes wait. All under the loop lock; output is read
+ * by threads of its own, and the identity thread of a worker starts the program.
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/guest/call.h"
+#include "agent/guest/outlet.h"
 #include "agent/guest/spawn.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -28,15 +28,16 @@
 
 /* A killed child that has not ended after this long hangs in the kernel. */
 #define KILL_GRACE (2 * PV_CLOCK_SECOND)
+/* Its output is there then, unless somebody holds it up. */
+#define DRAIN_GRACE (2 * PV_CLOCK_SECOND)
 /* Tell the host of credit in pieces of this size. */
 #define CREDIT_STEP (PV_PROTOCOL_WINDOW / 4)
 
 struct output {
 	struct exec *exec;
 	enum pv_protocol_channel channel;
-	int *fd; /* -1 after its end */
-	struct pv_loop_watch watch;
-	bool paused; /* until the queue has room */
+	struct pv_outlet *outlet;
+	bool ended;
 };
 
 struct exec {
@@ -55,6 +56,8 @@ struct exec {
 	bool input_closed; /* nobody reads any more */
 	bool timed_out;
 	bool cancelled;
+	bool over;  /* the program has ended, or never will */
+	int status; /* waitpid's */
 	struct pv_loop_timer timer;
 };
 
@@ -72,7 +75,7 @@ static struct exec *exec_of_child(struct pv_reaper_child *child)
 static void destroy(struct exec *exec)
 {
 	for (unsigned i = 0; i < 2; i++)
-		pv_loop_watch_remove(&exec->outputs[i].watch);
+		pv_outlet_close(exec->outputs[i].outlet);
 	pv_loop_watch_remove(&exec->input_watch);
 	pv_loop_timer_clear(&exec->timer);
 	pv_reaper_remove(&exec->call.calls->reaper, &exec->child);
@@ -169,76 +172,39 @@ static void take_finish(struct pv_call *call)
 	write_input(exec);
 }
 
-/* --- output --- */
-
-static void close_output(struct output *output)
-{
-	pv_loop_watch_remove(&output->watch);
-	pv_fd_close(output->fd);
-}
-
-/* Reads once, at most `limit` bytes, and queues them. Returns the number, 0 at the end, -EAGAIN. */
-static ssize_t read_output(struct output *output, size_t limit)
-{
-	uint8_t chunk[64 << 10];
-	ssize_t got;
-	do {
-		got = read(*output->fd, chunk, limit < sizeof(chunk) ? limit : sizeof(chunk));
-	} while (got < 0 && errno == EINTR);
-	if (got < 0)
-		return errno == EAGAIN ? -EAGAIN : 0;
-	if (got > 0)
-		pv_call_data(&output->exec->call, output->channel, chunk, (size_t)got);
-	return got;
-}
-
-static void output_ready(void *ctx, uint32_t events)
-{
-	struct output *output = ctx;
-	if (!pv_call_has_room(&output->exec->call)) {
-		output->paused = true;
-		pv_loop_watch_remove(&output->watch);
-		return;
-	}
-	ssize_t got = read_output(output, SIZE_MAX);
-	if (got > 0)
-		pv_call_flush(&output->exec->call);
-	else if (got == 0)
-		close_output(output);
-}
-
-static int watch_output(struct output *output)
-{
-	struct pv_err err = PV_ERR_INIT;
-	output->paused = false;
-	return pv_loop_watch_add(output->exec->call.calls->loop, &output->watch, *output->fd,
-	    EPOLLIN, output_ready, output, &err);
-}
-
-static void go_on(struct pv_call *call)
-{
-	struct exec *exec = exec_of(call);
-	for (unsigned i = 0; i < 2; i++) {
-		if (exec->outputs[i].paused && watch_output(&exec->outputs[i]) < 0)
-			close_output(&exec->outputs[i]);
-	}
-}
-
-/* Sends what the pipe holds now and no more: somebody else may write on for ever. */
-static void drain(struct output *output)
-{
-	int left = 0;
-	if (*output->fd < 0 || ioctl(*output->fd, FIONREAD, &left) < 0)
-		return;
-	while (left > 0) {
-		ssize_t got = read_output(output, (size_t)left);
-		if (got <= 0)
-			return;
-		left -= (int)got;
-	}
-}
-
 /* --- the end --- */
+
+static void answer(struct exec *exec)
+{
+	if (exec->timed_out)
+		pv_call_end_exit(&exec->call, PV_REPLY_TIMED_OUT, SIGKILL);
+	else if (exec->cancelled)
+		pv_call_fail(&exec->call, ECANCELED, NULL);
+	else if (WIFSIGNALED(exec->status))
+		pv_call_end_exit(&exec->call, PV_REPLY_SIGNALLED, WTERMSIG(exec->status));
+	else
+		pv_call_end_exit(&exec->call, PV_REPLY_EXITED, WEXITSTATUS(exec->status));
+	destroy(exec);
+}
+
+static void drain_hangs(void *ctx)
+{
+	answer(ctx);
+}
+
+/* Answers when the output that is there has been sent. */
+static void finish(struct exec *exec)
+{
+	exec->over = true;
+	for (unsigned i = 0; i < 2; i++) {
+		struct output *output = &exec->outputs[i];
+		output->ended = output->ended || pv_outlet_drain(output->outlet);
+	}
+	bool ended = exec->outputs[0].ended && exec->outputs[1].ended;
+	if (ended || pv_loop_timer_set(exec->call.calls->loop, &exec->timer,
+			 pv_clock_deadline(DRAIN_GRACE), drain_hangs, exec) < 0)
+		answer(exec);
+}
 
 static void exited(struct pv_reaper_child *child, int status)
 {
@@ -250,30 +216,14 @@ static void exited(struct pv_reaper_child *child, int status)
 		destroy(exec);
 		return;
 	}
-	drain(&exec->outputs[0]);
-	drain(&exec->outputs[1]);
-	if (exec->timed_out)
-		pv_call_end_exit(&exec->call, PV_REPLY_TIMED_OUT, SIGKILL);
-	else if (exec->cancelled)
-		pv_call_fail(&exec->call, ECANCELED, NULL);
-	else if (WIFSIGNALED(status))
-		pv_call_end_exit(&exec->call, PV_REPLY_SIGNALLED, WTERMSIG(status));
-	else
-		pv_call_end_exit(&exec->call, PV_REPLY_EXITED, WEXITSTATUS(status));
-	destroy(exec);
+	exec->status = status;
+	finish(exec);
 }
 
 /* The killed child does not end: answer without it. It becomes an orphan of ours. */
 static void kill_hangs(void *ctx)
 {
-	struct exec *exec = ctx;
-	drain(&exec->outputs[0]);
-	drain(&exec->outputs[1]);
-	if (exec->timed_out)
-		pv_call_end_exit(&exec->call, PV_REPLY_TIMED_OUT, SIGKILL);
-	else
-		pv_call_fail(&exec->call, ECANCELED, NULL);
-	destroy(exec);
+	finish(ctx);
 }
 
 static void await_kill(struct exec *exec)
@@ -296,7 +246,9 @@ static void cancel(struct pv_call *call)
 	if (exec->cancelled || exec->timed_out)
 		return;
 	exec->cancelled = true;
-	if (exec->spawn.pid > 0) {
+	if (exec->over) {
+		answer(exec);
+	} else if (exec->spawn.pid > 0) {
 		await_kill(exec);
 	} else if (pv_identity_take_back(&call->calls->identity, &exec->job)) {
 		pv_call_fail(call, ECANCELED, NULL);
@@ -304,12 +256,55 @@ static void cancel(struct pv_call *call)
 	}
 }
 
-static const struct pv_call_ops ops = {
-    .chunk = take_chunk,
-    .finish = take_finish,
-    .cancel = cancel,
-    .room = go_on,
+/* --- output --- */
+
+static bool has_room(void *ctx)
+{
+	struct output *output = ctx;
+	return pv_call_has_room(&output->exec->call);
+}
+
+static int take_output(void *ctx, const void *data, size_t len)
+{
+	struct output *output = ctx;
+	pv_call_data(&output->exec->call, output->channel, data, len);
+	pv_call_flush(&output->exec->call);
+	return 0;
+}
+
+static void output_ended(void *ctx)
+{
+	struct output *output = ctx;
+	struct exec *exec = output->exec;
+	output->ended = true;
+	if (exec->over && exec->outputs[0].ended && exec->outputs[1].ended)
+		answer(exec);
+}
+
+static const struct pv_outlet_ops output_ops = {
+    .has_room = has_room,
+    .take = take_output,
+    .ended = output_ended,
 };
+
+static void go_on(struct pv_call *call)
+{
+	struct exec *exec = exec_of(call);
+	for (unsigned i = 0; i < 2; i++) {
+		if (exec->outputs[i].outlet)
+			pv_outlet_go_on(exec->outputs[i].outlet);
+	}
+}
+
+static int follow_output(struct exec *exec, unsigned i, int *fd)
+{
+	struct output *output = &exec->outputs[i];
+	output->exec = exec;
+	output->channel = PV_PROTOCOL_CHANNEL_STDOUT + i;
+	output->outlet = pv_outlet_open(exec->call.calls, *fd, &output_ops, output);
+	*fd = -1;
+	return output->outlet ? 0 : -ENOMEM;
+}
 
 /* Puts the started program under watch. */
 static void supervise(struct exec *exec)
@@ -318,16 +313,9 @@ static void supervise(struct exec *exec)
 	exec->child.pid = exec->spawn.pid;
 	exec->child.exited = exited;
 	pv_reaper_add(&calls->reaper, &exec->child);
-	int *fds[2] = {&exec->spawn.out, &exec->spawn.err};
-	int status = 0;
-	for (unsigned i = 0; i < 2; i++) {
-		struct output *output = &exec->outputs[i];
-		output->exec = exec;
-		output->channel = PV_PROTOCOL_CHANNEL_STDOUT + i;
-		output->fd = fds[i];
-		if (status == 0)
-			status = watch_output(output);
-	}
+	int status = follow_output(exec, 0, &exec->spawn.out);
+	if (status == 0)
+		status = follow_output(exec, 1, &exec->spawn.err);
 	if (status == 0 && exec->wanted.timeout_ns != PV_CLOCK_NEVER)
 		status = pv_loop_timer_set(calls->loop, &exec->timer,
 		    pv_clock_deadline(exec->wanted.timeout_ns), timeout, exec);
@@ -356,6 +344,13 @@ static void start(struct pv_pool_job *job)
 	pv_call_fail(&exec->call, -status, NULL);
 	destroy(exec);
 }
+
+static const struct pv_call_ops ops = {
+    .chunk = take_chunk,
+    .finish = take_finish,
+    .cancel = cancel,
+    .room = go_on,
+};
 
 void pv_exec_start(struct pv_calls *calls, struct pv_request *request)
 {

@@ -13,14 +13,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 
 #include "agent/guest/call.h"
+#include "agent/guest/outlet.h"
 #include "agent/guest/spool.h"
-#include "base/err.h"
-#include "base/fd.h"
 
 struct pv_process *pv_process_create(struct pv_calls *calls)
 {
@@ -34,7 +31,6 @@ struct pv_process *pv_process_create(struct pv_calls *calls)
 	for (unsigned i = 0; i < 2; i++) {
 		struct pv_process_output *output = &process->outputs[i];
 		output->process = process;
-		output->fd = i == 0 ? &process->spawn.out : &process->spawn.err;
 		output->spool = pv_spool_create();
 		if (!output->spool)
 			status = -ENOMEM;
@@ -62,7 +58,7 @@ void pv_process_destroy(struct pv_process *process)
 	pv_reaper_remove(&process->calls->reaper, &process->child);
 	pv_loop_timer_clear(&process->timer);
 	for (unsigned i = 0; i < 2; i++) {
-		pv_loop_watch_remove(&process->outputs[i].watch);
+		pv_outlet_close(process->outputs[i].outlet);
 		if (process->outputs[i].spool)
 			pv_spool_end(process->outputs[i].spool, 0);
 		pv_spool_unref(process->outputs[i].spool);
@@ -74,38 +70,59 @@ void pv_process_destroy(struct pv_process *process)
 
 /* --- output --- */
 
-static void close_output(struct pv_process_output *output)
+/* Without a place for the output the program sees a broken pipe, the reader the reason. */
+static int keep_output(void *ctx, const void *data, size_t len)
 {
-	pv_loop_watch_remove(&output->watch);
-	pv_fd_close(output->fd);
+	struct pv_process_output *output = ctx;
+	int status = pv_spool_append(output->spool, data, len);
+	if (status < 0)
+		pv_spool_end(output->spool, -status);
+	return status;
+}
+
+static void cut_output(struct pv_process_output *output)
+{
+	struct pv_outlet *outlet = output->outlet;
+	output->outlet = NULL;
+	pv_outlet_close(outlet);
 	pv_spool_end(output->spool, 0);
 }
 
-static void output_ready(void *ctx, uint32_t events)
+static void output_ended(void *ctx)
 {
 	struct pv_process_output *output = ctx;
-	(void)events;
-	ssize_t got = pv_spool_take(output->spool, *output->fd, SIZE_MAX);
-	/* Without a place for the output the program sees a broken pipe, the reader the reason. */
-	if (got <= 0 && got != -EAGAIN)
-		close_output(output);
+	struct pv_process *process = output->process;
+	cut_output(output);
+	if (process->end && process->exited)
+		pv_process_end_settle(process->end);
 }
 
-void pv_process_end_output(struct pv_process *process)
+static const struct pv_outlet_ops output_ops = {.take = keep_output, .ended = output_ended};
+
+static int follow_output(struct pv_process_output *output, int *fd)
 {
+	output->outlet = pv_outlet_open(output->process->calls, *fd, &output_ops, output);
+	*fd = -1;
+	return output->outlet ? 0 : -ENOMEM;
+}
+
+bool pv_process_end_output(struct pv_process *process)
+{
+	bool ended = true;
 	for (unsigned i = 0; i < 2; i++) {
 		struct pv_process_output *output = &process->outputs[i];
-		int left = 0;
-		if (*output->fd >= 0 && ioctl(*output->fd, FIONREAD, &left) < 0)
-			left = 0;
-		while (left > 0) {
-			ssize_t got = pv_spool_take(output->spool, *output->fd, (size_t)left);
-			if (got <= 0)
-				break;
-			left -= (int)got;
-		}
-		close_output(output);
+		if (output->outlet && !pv_outlet_drain(output->outlet))
+			ended = false;
+		else
+			cut_output(output);
 	}
+	return ended;
+}
+
+void pv_process_cut_output(struct pv_process *process)
+{
+	for (unsigned i = 0; i < 2; i++)
+		cut_output(&process->outputs[i]);
 }
 
 /* --- life --- */
@@ -130,7 +147,6 @@ static void exited(struct pv_reaper_child *child, int status)
 
 int pv_process_spawn(struct pv_process *process, const struct pv_request_exec *exec)
 {
-	struct pv_err err = PV_ERR_INIT;
 	struct pv_calls *calls = process->calls;
 	int status = pv_spawn_start(&process->spawn, exec, true);
 	if (status < 0)
@@ -138,9 +154,9 @@ int pv_process_spawn(struct pv_process *process, const struct pv_request_exec *e
 	process->child.pid = process->spawn.pid;
 	process->child.exited = exited;
 	pv_reaper_add(&calls->reaper, &process->child);
-	for (unsigned i = 0; i < 2 && status == 0; i++)
-		status = pv_loop_watch_add(calls->loop, &process->outputs[i].watch,
-		    *process->outputs[i].fd, EPOLLIN, output_ready, &process->outputs[i], &err);
+	status = follow_output(&process->outputs[0], &process->spawn.out);
+	if (status == 0)
+		status = follow_output(&process->outputs[1], &process->spawn.err);
 	if (status < 0) {
 		kill(process->spawn.pid, SIGKILL);
 		return status;

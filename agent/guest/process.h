@@ -14,6 +14,7 @@
 #include "base/loop.h"
 
 struct pv_calls;
+struct pv_outlet;
 struct pv_process;
 struct pv_process_end;
 struct pv_request;
@@ -29,8 +30,7 @@ struct pv_processes {
 
 struct pv_process_output {
 	struct pv_process *process;
-	int *fd; /* -1 after its end */
-	struct pv_loop_watch watch;
+	struct pv_outlet *outlet; /* NULL before the start and after its end */
 	struct pv_spool *spool;
 };
 
@@ -71,8 +71,11 @@ struct pv_process *pv_process_find(struct pv_calls *calls, uint64_t handle);
 /* Signals its group, or what is left of it. */
 void pv_process_signal_group(const struct pv_process *process, int signal);
 
-/* Keeps what its pipes hold now, and no more. */
-void pv_process_end_output(struct pv_process *process);
+/* Keeps what its pipes hold now, and no more. False: that takes a while; pv_process_end_settle is
+ * called then. */
+bool pv_process_end_output(struct pv_process *process);
+/* The same without what is not there yet. */
+void pv_process_cut_output(struct pv_process *process);
 
 /* Frees it. A program that runs on is nobody's any more. NULL is fine. */
 void pv_process_destroy(struct pv_process *process);
@@ -81,7 +84,7 @@ void pv_process_destroy(struct pv_process *process);
 
 /* The operations `process_wait` and `process_close`. */
 void pv_process_end_start(struct pv_process *process, const struct pv_request *request);
-/* The program has ended. */
+/* The program has ended, or after that its output. */
 void pv_process_end_settle(struct pv_process_end *end);
 
 /* --- for the end of all --- */

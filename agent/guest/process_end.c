@@ -22,7 +22,8 @@
 
 /* How long a program may take after SIGTERM. */
 #define TERM_GRACE (2 * PV_CLOCK_SECOND)
-/* A killed child that has not ended after this long hangs in the kernel. */
+/* A killed child that has not ended after this long hangs in the kernel; and somebody holds up the
+ * output of one that has ended. */
 #define KILL_GRACE (2 * PV_CLOCK_SECOND)
 
 struct pv_process_end {
@@ -88,10 +89,18 @@ static void answer_wait(struct pv_process_end *end)
 	finish(end);
 }
 
+static void give_up(void *ctx);
+static void set_timer(struct pv_process_end *end, int64_t ns, void (*fire)(void *ctx));
+
 /* Answers when all has come together. */
 static void settle_wait(struct pv_process_end *end)
 {
-	pv_process_end_output(end->process);
+	if (end->hangs)
+		pv_process_cut_output(end->process);
+	else if (!pv_process_end_output(end->process)) {
+		set_timer(end, KILL_GRACE, give_up);
+		return;
+	}
 	send_output(end);
 	if (end->sent[0] && end->sent[1])
 		answer_wait(end);

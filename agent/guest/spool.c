@@ -78,22 +78,6 @@ int pv_spool_append(struct pv_spool *spool, const void *data, size_t len)
 	return status;
 }
 
-ssize_t pv_spool_take(struct pv_spool *spool, int pipe, size_t limit)
-{
-	uint8_t piece[PIECE];
-	ssize_t got;
-	do {
-		got = read(pipe, piece, limit < sizeof(piece) ? limit : sizeof(piece));
-	} while (got < 0 && errno == EINTR);
-	if (got <= 0)
-		return got < 0 && errno == EAGAIN ? -EAGAIN : 0;
-	int status = pv_spool_append(spool, piece, (size_t)got);
-	if (status == 0)
-		return got;
-	pv_spool_end(spool, -status);
-	return status;
-}
-
 void pv_spool_end(struct pv_spool *spool, int error)
 {
 	if (spool->ended)

@@ -47,12 +47,6 @@ void pv_spool_unref(struct pv_spool *spool);
 /* Keeps a copy of `len` bytes. Returns 0, or -errno when they found no place. */
 int pv_spool_append(struct pv_spool *spool, const void *data, size_t len);
 
-/*
- * Reads once from a pipe, at most `limit` bytes, and keeps them. Returns their number, 0 at the end
- * of the pipe, -EAGAIN, or another -errno when they found no place; the spool has ended then.
- */
-ssize_t pv_spool_take(struct pv_spool *spool, int pipe, size_t limit);
-
 /* Nothing more comes; `error` is 0 or a positive errno. Idempotent. */
 void pv_spool_end(struct pv_spool *spool, int error);
 

@@ -387,6 +387,48 @@ static void the_end_of_the_stream_kills_programs(void **state)
 	assert_int_equal(status, SIGKILL);
 }
 
+/* A command that holds up the pipe of its output, and the rest of a script behind it. */
+static const char *holding_up(
+    char *script, size_t size, const struct agent_rig *rig, const char *rest)
+{
+	snprintf(script, size, "%s %d %s", PV_TEST_SPLICER, (int)rig->pid, rest);
+	return script;
+}
+
+static void a_pipe_that_is_held_up_holds_up_nobody_else(void **state)
+{
+	struct agent_rig *rig = *state;
+	char script[512];
+	struct pv_agent_process process = start(rig, holding_up(script, sizeof(script), rig, ""));
+	for (int i = 0; i < 20; i++) {
+		struct pv_agent_exec_result result = agent_rig_shell(rig, "sleep 0.01; echo alive");
+		agent_rig_assert_text(&result.out, "alive\n");
+		agent_rig_free(&result);
+		assert_true(is_running(rig, &process));
+	}
+	struct pv_agent_exec_result result = wait_for(rig, &process, PV_CLOCK_SECOND / 10);
+	assert_int_equal(result.kind, PV_AGENT_TIMED_OUT);
+	agent_rig_assert_text(&result.out, "held\n");
+	agent_rig_free(&result);
+}
+
+/* What is left behind holds up the pipe of a program that has ended. */
+static void the_end_does_not_wait_for_a_pipe_that_is_held_up(void **state)
+{
+	struct agent_rig *rig = *state;
+	char script[512];
+	struct pv_agent_exec_result result =
+	    agent_rig_shell(rig, holding_up(script, sizeof(script), rig, "& sleep 0.2; exit 7"));
+	assert_int_equal(result.kind, PV_AGENT_EXITED);
+	assert_int_equal(result.code, 7);
+	agent_rig_free(&result);
+	struct pv_agent_process process =
+	    start(rig, holding_up(script, sizeof(script), rig, "& sleep 0.2; exit 8"));
+	result = wait_for(rig, &process, PV_CLOCK_NEVER);
+	assert_int_equal(result.code, 8);
+	agent_rig_free(&result);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, agent_rig_setup, agent_rig_teardown)
 
 int main(void)
@@ -404,6 +446,8 @@ int main(void)
 	    TEST(fifty_write_at_once),
 	    TEST(streams_and_the_wait_see_everything_each),
 	    TEST(a_wait_that_is_given_up_leaves_the_program),
+	    TEST(a_pipe_that_is_held_up_holds_up_nobody_else),
+	    TEST(the_end_does_not_wait_for_a_pipe_that_is_held_up),
 	    TEST(the_end_of_the_agent_ends_what_it_had_started),
 	    TEST(the_end_of_the_stream_kills_programs),
 	};
