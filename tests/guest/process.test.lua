@@ -159,3 +159,16 @@ test("after a reboot a process says so", function(t)
 	t:assert_contains(tostring(t:assert_raises(function() p:wait() end)), "rebooted since")
 	p:close()
 end)
+
+-- `cat` of busybox splices: while it waits for more it has the lock of its output in its hands.
+test("a program that holds up its own output holds up nobody else", function(t)
+	vm:run("mkdir -p /sys/kernel/tracing; mount -t tracefs none /sys/kernel/tracing"):assert_ok()
+	local p = vm:run_async("cat /sys/kernel/tracing/trace_pipe")
+	for i = 1, 10 do
+		vm:write_file("/sys/kernel/tracing/trace_marker", "line " .. i .. "\n")
+		t:assert_eq(vm:run("echo alive").stdout, "alive\n")
+	end
+	p:stdout_stream():expect("line 10", 20)
+	p:kill()
+	t:assert_contains(p:wait().stdout, "line 7")
+end)
